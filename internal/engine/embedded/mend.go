@@ -1,0 +1,163 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"crier/internal/engine"
+	"crier/internal/engine/embedded/index"
+	"crier/internal/engine/embedded/record"
+	"crier/internal/seglog"
+)
+
+// roll begins a new segment. Should what was written before not get onto the
+// disk, the log is mended first.
+func (l *Log) roll() error {
+	err := l.seg.Roll(l.tag())
+	if _, ok := errors.AsType[*seglog.RollbackError](err); ok {
+		return l.mend(err)
+	}
+	return err
+}
+
+// takeBack mends the log after a sync beside the traffic failed.
+func (l *Log) takeBack(cause error) {
+	l.writeMu.Lock()
+	defer l.writeMu.Unlock()
+	if l.closed {
+		return
+	}
+	if err := l.mend(cause); err != nil {
+		l.engine.cfg.Logger.Error("log not mended after a failed sync; the next publish tries again", "domain", l.domain, "error", err)
+	}
+}
+
+// mend brings the log in line with the segmented log after a sync failed
+// there, which took back everything that was not synced. Messages that nobody
+// has seen just give their numbers back. Messages that are in the journal are
+// written again. Are others lost that were seen, then a new epoch begins, so
+// that their numbers are not given again under the same name. If mend fails,
+// the log takes no messages until it succeeds. The caller holds writeMu.
+func (l *Log) mend(cause error) error {
+	head := l.readHead()
+	if l.seg.Written() < head {
+		if err := l.rollBack(); err != nil {
+			return err
+		}
+		if err := l.restore(); err != nil {
+			return fmt.Errorf("write again what the journal has: %w", err)
+		}
+		if l.seg.Written() < head {
+			l.fallBack(cause)
+		}
+	}
+	if l.owesEpoch {
+		_, err := l.beginEpoch()
+		l.bell.ring(engine.News{Head: l.readHead(), Changed: true})
+		return err
+	}
+	return l.rollBack()
+}
+
+// mended reports whether the log can be written to, as far as mend goes.
+func (l *Log) mended() bool { return !l.owesEpoch && l.seg.Written() >= l.readHead() }
+
+// rollBack begins a segment where the segmented log was cut, and takes what is
+// gone out of the index of the one that grew.
+func (l *Log) rollBack() error {
+	if err := l.seg.Roll(l.tag()); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if sum := l.active.Summary(); sum.Last > l.seg.Written() {
+		// The segment was given up without a trace. One that was sealed has
+		// told (see Log.sealed).
+		l.active = index.NewActive(l.seg.Written() + 1)
+	}
+	return nil
+}
+
+// fallBack takes the head back to where the segmented log is.
+func (l *Log) fallBack(cause error) {
+	to := l.seg.Written()
+	l.mu.Lock()
+	lost := l.head - to
+	l.head = to
+	l.changes++
+	l.keys.cut(to)
+	l.segs = slices.DeleteFunc(slices.Clone(l.segs), func(s *segment) bool { return s.sum.First > to })
+	l.owesEpoch = true
+	l.mu.Unlock()
+	l.engine.cfg.Logger.Error("messages that were acknowledged before they were on disk are lost, a new epoch begins",
+		"domain", l.domain, "messages", lost, "error", cause)
+}
+
+// restore writes what the journal has beyond the end of the log.
+func (l *Log) restore() error {
+	restored := 0
+	err := l.engine.journal.each(func(_ uint64, n record.Entry) error {
+		if n.Log != l.dir {
+			return nil
+		}
+		count, err := l.redo(&n)
+		restored += count
+		return err
+	})
+	if err != nil || restored == 0 {
+		return err
+	}
+	l.engine.cfg.Logger.Info("messages were written again out of the journal", "domain", l.domain, "messages", restored)
+	return l.seg.Sync()
+}
+
+// redo writes the records of an entry of the journal that lie beyond the end
+// of the segmented log, and, unless the log is being opened, indexes them.
+func (l *Log) redo(n *record.Entry) (int, error) {
+	next := l.seg.Written() + 1
+	epoch, _ := parseTag(l.seg.Tag())
+	if n.Last() < next || n.Epoch != epoch {
+		return 0, nil
+	}
+	if n.First > next {
+		l.engine.cfg.Logger.Error("the journal goes on beyond the end of a log, messages between are lost",
+			"domain", l.domain, "end", next-1, "journal", n.First)
+		return 0, nil
+	}
+	type rec struct {
+		payload []byte
+		joined  bool
+	}
+	var recs []rec
+	for seq := n.First; seq <= n.Last(); seq++ {
+		payload, joined, ok := n.Next()
+		if !ok {
+			return 0, fmt.Errorf("%w: entry of the journal with message %d", engine.ErrCorrupt, seq)
+		}
+		if seq >= next {
+			recs = append(recs, rec{payload, joined})
+		}
+	}
+	batch, err := l.seg.Write(len(recs), func(i int, dst []byte) ([]byte, bool) {
+		return append(dst, recs[i].payload...), recs[i].joined
+	})
+	if err != nil || l.active == nil {
+		return len(recs), err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.number = batch.Segment
+	var m record.Message
+	for i, rec := range recs {
+		if record.Parse(rec.payload, &m) != nil {
+			l.active.Skip(batch.First + uint64(i))
+			continue
+		}
+		l.active.Add(m.Topic, batch.Offsets[i], m.Size(), m.Time, m.TTL > 0)
+		if !m.Key.IsZero() {
+			l.active.AddKey(index.Key{Key: m.Key, Time: m.Time, First: batch.First + uint64(i), N: m.N, Fsync: m.Fsync})
+		}
+	}
+	return len(recs), nil
+}
