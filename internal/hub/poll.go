@@ -1,0 +1,214 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"crier/internal/engine"
+	"crier/internal/message"
+)
+
+// scanStep bounds the entries that Poll looks at while it holds the domain's
+// lock, so that a subscriber far behind does not hold the feed up.
+const scanStep = 4096
+
+// Poll fills b with what comes next, at most limit messages and, once there
+// is one, about maxBytes of data (0: 1,000 and 1 MiB). It does not wait for
+// news: an empty batch means that the Waker will be called when there is
+// some. It may wait for the store. While the engine is away batches are
+// empty, and the Waker is called when it is worth another try. After Close of
+// hub or domain: [ErrClosed].
+func (s *Subscription) Poll(ctx context.Context, b *Batch, limit, maxBytes int) error {
+	if limit <= 0 {
+		limit = 1000
+	}
+	if maxBytes <= 0 {
+		maxBytes = 1 << 20
+	}
+	clear(b.Entries)
+	*b = Batch{Entries: b.Entries[:0]}
+	for {
+		more, err := s.step(ctx, b, limit, maxBytes)
+		if err != nil || !more || !b.Empty() {
+			return err
+		}
+	}
+}
+
+// step looks at one piece of tail or store. more says that it found nothing,
+// but has not seen all.
+func (s *Subscription) step(ctx context.Context, b *Batch, limit, maxBytes int) (more bool, err error) {
+	d := s.domain
+	d.mu.RLock()
+	select {
+	case <-d.done:
+		d.mu.RUnlock()
+		return false, ErrClosed
+	default:
+	}
+	if s.rolled != nil {
+		s.gap, s.rolled = s.rolled, nil
+	}
+	from, end := s.place()+1, d.tail.head()
+	if s.ends {
+		end = s.until
+	}
+	if from > end {
+		s.tell(b)
+		b.Position = d.position(from - 1)
+		b.Done = s.ends
+		d.mu.RUnlock()
+		return false, nil
+	}
+	if from >= d.tail.first && from <= d.tail.head() {
+		s.scan(b, from, min(end, d.tail.head()), limit, maxBytes)
+		d.mu.RUnlock()
+		return true, nil
+	}
+	rollbacks := d.rollbacks
+	d.mu.RUnlock()
+	return s.fetch(ctx, b, engine.Query{After: from - 1, UpTo: end, Filter: s.filter, Limit: limit, MaxBytes: maxBytes}, rollbacks)
+}
+
+// tell hands the gap out that waits to be told.
+func (s *Subscription) tell(b *Batch) {
+	if s.gap != nil {
+		b.Gap, s.gap = s.gap, nil
+		s.domain.hub.metrics.gap(b.Gap.Reason)
+	}
+}
+
+// moveTo notes that everything up to seq was handed out. The caller holds the
+// domain's lock for reading.
+func (s *Subscription) moveTo(seq uint64) {
+	if head := s.domain.tail.head(); seq < head {
+		s.next.Store(seq + 1)
+		return
+	} else if seq > head {
+		s.floor.Store(seq)
+	}
+	s.next.Store(0)
+}
+
+// scan takes matching entries out of the tail. The caller holds the domain's
+// lock for reading.
+func (s *Subscription) scan(b *Batch, from, end uint64, limit, maxBytes int) {
+	d := s.domain
+	now := d.hub.now()
+	bytes := 0
+	end = min(end, from+scanStep-1)
+	seq := from
+	for ; seq <= end; seq++ {
+		e := d.tail.at(seq)
+		if e == nil || !s.filter.Match(e.Topic) || e.Expired(now) {
+			continue
+		}
+		b.Entries = append(b.Entries, e)
+		bytes += len(e.Data)
+		if len(b.Entries) >= limit || bytes >= maxBytes {
+			end = seq
+		}
+	}
+	s.tell(b)
+	s.moveTo(end)
+	b.Position = d.position(end)
+	b.Done = s.ends && end >= s.until
+}
+
+// fetch takes messages out of the store.
+func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, rollbacks uint64) (more bool, err error) {
+	d := s.domain
+	page, err := d.log.Read(ctx, q)
+	if err == nil && page.Next <= q.After && len(page.Messages) == 0 && page.Lost <= q.After {
+		err = fmt.Errorf("%w: the log ends before %d", engine.ErrUnavailable, q.UpTo)
+	}
+	switch {
+	case err == nil:
+		s.retry.reset()
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case errors.Is(err, engine.ErrClosed):
+		return false, ErrClosed
+	default:
+		d.hub.metrics.StoreErrors.Inc()
+		d.hub.log.Debug("history not read", "domain", d.name, "after", q.After, "error", err)
+		s.retry.arm(s.waker)
+		d.mu.RLock()
+		b.Position = d.position(s.place())
+		d.mu.RUnlock()
+		return false, nil
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.rollbacks != rollbacks {
+		return true, nil // the log fell back meanwhile: what was read may be of the past
+	}
+	next := max(page.Next, q.After)
+	if page.Lost > max(q.After, s.told) {
+		resumed := min(page.Lost, next)
+		if len(page.Messages) > 0 {
+			resumed = min(resumed, page.Messages[0].ID.Seq-1)
+		}
+		if s.gap == nil {
+			s.gap = &message.Gap{After: d.position(q.After).String(), Resumed: d.position(resumed), Reason: page.Reason}
+		}
+		s.told = page.Lost
+	}
+	entries := make([]Entry, len(page.Messages))
+	for i := range page.Messages {
+		entries[i].Message = page.Messages[i]
+		b.Entries = append(b.Entries, &entries[i])
+	}
+	d.hub.metrics.FromStore.Add(float64(len(entries)))
+	s.tell(b)
+	s.moveTo(next)
+	b.Position = d.position(next)
+	b.Done = s.ends && next >= s.until
+	return true, nil
+}
+
+// retry wakes a subscription again while the engine is away, less and less
+// often.
+type retry struct {
+	mu    sync.Mutex
+	wait  time.Duration
+	timer *time.Timer
+	done  bool
+}
+
+const (
+	retryFirst = 50 * time.Millisecond
+	retryMost  = 2 * time.Second
+)
+
+func (r *retry) arm(w Waker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done {
+		return
+	}
+	r.wait = min(max(2*r.wait, retryFirst), retryMost)
+	if r.timer == nil {
+		r.timer = time.AfterFunc(r.wait, w.Wake)
+	} else {
+		r.timer.Reset(r.wait)
+	}
+}
+
+func (r *retry) reset() {
+	r.mu.Lock()
+	r.wait = 0
+	r.mu.Unlock()
+}
+
+func (r *retry) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
