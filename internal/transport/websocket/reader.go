@@ -1,0 +1,119 @@
+package websocket
+
+import (
+	"slices"
+	"time"
+
+	"crier/internal/transport/websocket/frame"
+)
+
+// readBuffer is what a socket is read into at a time.
+const readBuffer = 4096
+
+// read takes what the peer sends until the connection is closed. What comes
+// after the end is known is thrown away, so that the peer's close frame is
+// not answered with a reset that could overtake ours.
+func (c *socket) read(m mode, initial []byte) {
+	defer c.peerFinished()
+	in := intake{socket: c, mode: m, decoder: frame.NewDecoder(c.srv.cfg.MaxMessage)}
+	in.take(initial)
+	buf := make([]byte, readBuffer)
+	for {
+		n, err := c.nc.Read(buf)
+		if n > 0 {
+			c.heard.Store(int64(time.Since(c.began)))
+			in.take(buf[:n])
+		}
+		if err != nil {
+			c.end(lost)
+			_ = c.nc.Close() // the writer ends
+			return
+		}
+	}
+}
+
+// intake turns the peer's bytes into requests and pongs.
+type intake struct {
+	socket  *socket
+	mode    mode
+	decoder frame.Decoder
+	control bucket
+	closed  bool // nothing more is taken
+}
+
+func (in *intake) take(p []byte) {
+	for len(p) > 0 && !in.closed {
+		ev, n, err := in.decoder.Next(p)
+		p = p[n:]
+		if err != nil {
+			in.finish(failed(err))
+			return
+		}
+		in.event(ev)
+	}
+}
+
+func (in *intake) finish(e ending) {
+	in.closed = true
+	in.socket.end(e)
+}
+
+func (in *intake) event(ev frame.Event) {
+	c := in.socket
+	switch ev.Op {
+	case frame.Continuation:
+	case frame.Ping, frame.Pong:
+		if !in.control.take(time.Since(c.began)) {
+			in.finish(flooded)
+			return
+		}
+		if ev.Op == frame.Ping {
+			c.ping(ev.Payload)
+			return
+		}
+		c.ponged.Store(int64(time.Since(c.began)))
+	case frame.Close:
+		in.closed = true
+		c.peerFinished()
+		// Everything that the peer asked for before is carried out first.
+		c.submit(in.mode, request{closing: ev.Code})
+	default:
+		if e := in.mode.admit(ev.Op); e != nil {
+			in.finish(*e)
+			return
+		}
+		if !c.submit(in.mode, request{op: ev.Op, data: slices.Clone(ev.Payload)}) {
+			in.closed = true
+		}
+	}
+}
+
+// ping leaves the answer to a ping with the writer. Of several that it has
+// not come to, the last is answered (RFC 6455, section 5.5.3).
+func (c *socket) ping(payload []byte) {
+	pong := append(make([]byte, 0, len(payload)), payload...)
+	c.mu.Lock()
+	c.pong = pong
+	c.mu.Unlock()
+	c.wake.Wake()
+}
+
+// Control frames of a peer: so many at once, and then one in so much time.
+const (
+	controlBurst = 64
+	controlEvery = 100 * time.Millisecond
+)
+
+// bucket limits a rate: it is full at first, and fills by itself.
+type bucket struct {
+	owed time.Duration // when it will be full again, in time since the socket began
+}
+
+func (b *bucket) take(now time.Duration) bool {
+	full := max(b.owed, now) + controlEvery
+	if full-now > controlBurst*controlEvery {
+		return false
+	}
+	b.owed = full
+	return true
+}
