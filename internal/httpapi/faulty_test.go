@@ -1,0 +1,62 @@
+package httpapi_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"crier/internal/engine"
+)
+
+// faulty is an engine that can be away, and can hold an append.
+type faulty struct {
+	engine.Engine
+	away atomic.Bool
+
+	mu   sync.Mutex
+	gate chan struct{} // appends wait for it to be closed
+	held chan struct{} // told when one waits
+}
+
+// hold makes appends wait until release.
+func (f *faulty) hold() (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	gate := make(chan struct{})
+	f.gate, f.held = gate, make(chan struct{}, 1)
+	return func() { close(gate) }
+}
+
+func (f *faulty) Log(ctx context.Context, domain string, d engine.Durability) (engine.Log, error) {
+	l, err := f.Engine.Log(ctx, domain, d)
+	return faultyLog{l, f}, err
+}
+
+type faultyLog struct {
+	engine.Log
+	f *faulty
+}
+
+func (l faultyLog) Append(ctx context.Context, b engine.Block) (engine.Receipt, error) {
+	l.f.mu.Lock()
+	gate, held := l.f.gate, l.f.held
+	l.f.mu.Unlock()
+	if gate != nil {
+		select {
+		case held <- struct{}{}:
+		default:
+		}
+		<-gate
+	}
+	if l.f.away.Load() {
+		return engine.Receipt{}, engine.ErrUnavailable
+	}
+	return l.Log.Append(ctx, b)
+}
+
+func (l faultyLog) State(ctx context.Context) (engine.State, error) {
+	if l.f.away.Load() {
+		return engine.State{}, engine.ErrUnavailable
+	}
+	return l.Log.State(ctx)
+}

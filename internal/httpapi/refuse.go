@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"crier/internal/access"
+	"crier/internal/engine"
+	"crier/internal/hub"
+	"crier/internal/problem"
+	"crier/internal/transport"
+)
+
+// refuse answers with a problem, and counts it.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
+	a.Metrics.Refusals.WithLabelValues(method(r.Method), strconv.Itoa(p.Status)).Inc()
+	problem.Write(w, r, p)
+}
+
+// method bounds what a metric's label can be.
+func method(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete, http.MethodOptions, http.MethodPut, http.MethodPatch:
+		return m
+	}
+	return "other"
+}
+
+// denied maps what access refuses to a problem.
+func (a *API) denied(err error) *problem.Problem {
+	refusal, ok := errors.AsType[*access.Refusal](err)
+	if !ok {
+		a.Logger.Error("access failed", "error", err)
+		return problem.Internal()
+	}
+	a.Metrics.Refused.WithLabelValues(string(refusal.Reason)).Inc()
+	switch refusal.Status() {
+	case http.StatusUnauthorized:
+		return problem.Unauthenticated(refusal.Detail, refusal.Challenge())
+	case http.StatusServiceUnavailable:
+		return problem.Unavailable(refusal.Detail, 2*time.Second)
+	}
+	p := problem.Forbidden(refusal.Detail)
+	p.Challenge = refusal.Challenge()
+	return p
+}
+
+// badQuery refuses a query that cannot be read; nil is no problem.
+func badQuery(err error) *problem.Problem {
+	if err == nil {
+		return nil
+	}
+	return problem.BadRequest("the query cannot be read: " + err.Error())
+}
+
+// ProblemOf maps errors of hub and engine to what a client is told.
+func ProblemOf(err error) *problem.Problem {
+	switch {
+	case errors.Is(err, hub.ErrNoDomain):
+		return problem.NotFound("there is no such domain; crier domain create makes one")
+	case errors.Is(err, engine.ErrKeyReused):
+		return problem.KeyReused("Idempotency-Key was used within the last ten minutes with another body; choose a new key")
+	case errors.Is(err, hub.ErrKeyInFlight):
+		return problem.KeyInFlight("a publish with this Idempotency-Key is under way; ask again for its answer")
+	case errors.Is(err, engine.ErrTooManyKeys):
+		return problem.TooMany("too many idempotency keys within ten minutes; publish without one, or later", time.Minute)
+	case errors.Is(err, transport.ErrTooMany):
+		return problem.TooMany("too many connections from one address", 30*time.Second)
+	case errors.Is(err, transport.ErrDraining):
+		return problem.Unavailable("the server stops; try again", 5*time.Second)
+	}
+	return problem.Unavailable("the log cannot serve now; what was not acknowledged may not be stored, try again with the same Idempotency-Key", 2*time.Second)
+}
+
+// failed is ProblemOf with what the operator should know.
+func (a *API) failed(err error) *problem.Problem {
+	p := ProblemOf(err)
+	if p.Status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) {
+		a.Metrics.Refused.WithLabelValues("away").Inc()
+		a.Logger.Warn("refused: cannot serve", "error", err)
+	}
+	return p
+}

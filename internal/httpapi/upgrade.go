@@ -1,0 +1,196 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"crier/internal/access"
+	"crier/internal/engine"
+	"crier/internal/message"
+	"crier/internal/problem"
+	"crier/internal/transport"
+	"crier/internal/transport/websocket"
+)
+
+// upgrade is GET /t/{domain}/{pattern} as a WebSocket.
+func (a *API) upgrade(w http.ResponseWriter, r *http.Request, t target, who *access.Identity) {
+	if err := a.checkSocketOrigin(r); err != nil {
+		a.refuse(w, r, a.denied(err))
+		return
+	}
+	hs, err := websocket.Check(r)
+	if err != nil {
+		a.refuse(w, r, handshakeProblem(w, err))
+		return
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		a.refuse(w, r, badQuery(err))
+		return
+	}
+	names := query["topic"]
+	session := hs.Protocol == websocket.Protocol
+	var first *transport.Listen
+	var p *problem.Problem
+	if session && t.name == "" && len(names) == 0 {
+		p = a.mayEnter(t, who)
+	} else {
+		var l transport.Listen
+		if l, p = a.listenOn(t, names, who); p == nil {
+			p = a.startAt(&l, r.Header, query, message.Latest())
+			first = &l
+		}
+	}
+	if p != nil {
+		a.refuse(w, r, p)
+		return
+	}
+	conn, err := a.Table.Open(r.Context(), a.info(r, "websocket", t.domain, who))
+	if err != nil {
+		a.refuse(w, r, a.failed(err))
+		return
+	}
+	defer conn.Close()
+	if first != nil {
+		first.Conn, first.Envelope = conn, query.Get("envelope") == "json"
+	}
+	if session {
+		err = a.WebSocket.ServeSession(w, r, hs, conn, first, &socket{a, t.domain, who})
+	} else {
+		var pub websocket.Publisher
+		if only, ok := first.Filter.Topics(); ok && len(only) == 1 {
+			pub = &socket{a, t.domain, who}
+		}
+		err = a.WebSocket.ServeRaw(w, r, hs, *first, pub)
+	}
+	if err != nil {
+		a.refuse(w, r, a.failed(err))
+	}
+}
+
+// checkSocketOrigin applies the list of origins to a WebSocket, which browsers
+// open across origins without asking. A page that this host serves itself is
+// no other origin.
+func (a *API) checkSocketOrigin(r *http.Request) error {
+	if origin := r.Header.Get("Origin"); origin != "" {
+		if u, err := url.Parse(origin); err == nil && u.Host != "" && u.Host == r.Host && len(r.Header.Values("Origin")) == 1 {
+			return nil
+		}
+	}
+	return a.Access.CheckOrigin(r)
+}
+
+func handshakeProblem(w http.ResponseWriter, err error) *problem.Problem {
+	if h, ok := errors.AsType[*websocket.HandshakeError](err); ok {
+		p := problem.BadRequest(h.Detail)
+		for k, v := range h.Header {
+			w.Header()[k] = v
+		}
+		p.Status = h.Status
+		return p
+	}
+	return problem.BadRequest(err.Error())
+}
+
+// mayEnter lets in whoever may do anything in a domain.
+func (a *API) mayEnter(t target, who *access.Identity) *problem.Problem {
+	if !who.MayKnow(t.domain) {
+		return problem.Forbidden(fmt.Sprintf("no grant in domain %q", t.domain))
+	}
+	if _, err := a.Hub.Domain(t.domain); err != nil {
+		return a.failed(err)
+	}
+	return nil
+}
+
+// socket is what one WebSocket may do: it is the websocket package's Publisher
+// and Session.
+type socket struct {
+	api    *API
+	domain string
+	who    *access.Identity
+}
+
+// Publish implements [websocket.Publisher].
+func (s *socket) Publish(ctx context.Context, p websocket.Publication) (engine.Receipt, error) {
+	d, prob := s.api.publishable(target{domain: s.domain, name: p.Topic}, s.who)
+	if prob != nil {
+		return engine.Receipt{}, prob
+	}
+	drafts, body, err := s.drafts(p)
+	if err == nil {
+		err = checkKey(p.IdempotencyKey)
+	}
+	if err != nil {
+		if prob, ok := errors.AsType[*problem.Problem](err); ok {
+			return engine.Receipt{}, prob
+		}
+		return engine.Receipt{}, problem.BadRequest(err.Error())
+	}
+	receipt, prob := s.api.publish(ctx, d, s.who, drafts, p.IdempotencyKey, body)
+	if prob != nil {
+		return receipt, prob
+	}
+	return receipt, nil
+}
+
+// drafts checks what a client wrote, and gives all bytes for the fingerprint
+// of an idempotency key.
+func (s *socket) drafts(p websocket.Publication) (drafts []message.Draft, body []byte, err error) {
+	drafts = make([]message.Draft, len(p.Messages))
+	for i, m := range p.Messages {
+		if int64(len(m.Data)) > s.api.Limits.Message {
+			return nil, nil, problem.TooLarge(fmt.Sprintf("message %d has %d bytes of data, the limit is %d", i+1, len(m.Data), s.api.Limits.Message))
+		}
+		d := message.Draft{Topic: p.Topic, Data: m.Data, Type: m.Type}
+		if d.ContentType = m.ContentType; d.ContentType == "" && m.Kind == websocket.Binary {
+			d.ContentType = "application/octet-stream"
+		}
+		if d.ContentType, err = checkContentType(d.ContentType); err != nil {
+			return nil, nil, err
+		}
+		if err := checkType(d.Type); err != nil {
+			return nil, nil, err
+		}
+		if m.TTL < 0 || time.Duration(m.TTL) > maxTTL/time.Second {
+			return nil, nil, fmt.Errorf("ttl is a number of seconds from 1 to %d, got %d", int(maxTTL/time.Second), m.TTL)
+		}
+		d.TTL = time.Duration(m.TTL) * time.Second
+		switch m.Kind {
+		case websocket.Text:
+		case websocket.Binary:
+			d.Binary = true
+		default:
+			d.Binary = isBinary(d.ContentType, m.Data)
+		}
+		drafts[i] = d
+		if p.IdempotencyKey != "" {
+			body = fmt.Appendf(body, "%d %q %q %d %t:", len(m.Data), d.ContentType, d.Type, m.TTL, d.Binary)
+			body = append(body, m.Data...)
+		}
+	}
+	return drafts, body, nil
+}
+
+// Listen implements [websocket.Session].
+func (s *socket) Listen(_ context.Context, patterns []string, since string) (transport.Listen, error) {
+	l, p := s.api.listenOn(target{domain: s.domain}, patterns, s.who)
+	if p != nil {
+		return l, p
+	}
+	l.Start = message.Latest()
+	if since != "" {
+		start, err := message.ParseStart(since)
+		if err != nil {
+			return l, problem.BadRequest("since: " + err.Error())
+		}
+		l.Start = start
+	}
+	return l, nil
+}
+
+var _ websocket.Session = (*socket)(nil)

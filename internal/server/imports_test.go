@@ -1,0 +1,68 @@
+package server_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// below says which packages of ours each may import: the table of
+// ARCHITECTURE.md. A name with a slash at its end stands for all below it.
+var below = map[string][]string{
+	"cmd/crier":                          {"client", "internal/"},
+	"client":                             {},
+	"internal/message":                   {},
+	"internal/topic":                     {},
+	"internal/problem":                   {},
+	"internal/seglog":                    {},
+	"internal/seglog/faultfs":            {"internal/seglog"},
+	"internal/config":                    {},
+	"internal/bench":                     {},
+	"internal/engine":                    {"internal/message", "internal/topic"},
+	"internal/engine/watch":              {},
+	"internal/engine/enginetest":         {"internal/engine", "internal/message", "internal/topic"},
+	"internal/engine/memory":             {"internal/engine", "internal/engine/watch", "internal/message", "internal/topic"},
+	"internal/engine/embedded":           {"internal/engine", "internal/engine/embedded/", "internal/engine/memory", "internal/seglog", "internal/message", "internal/topic"},
+	"internal/engine/embedded/record":    {"internal/engine", "internal/message", "internal/topic"},
+	"internal/engine/embedded/index":     {"internal/engine", "internal/engine/embedded/record", "internal/seglog", "internal/message", "internal/topic"},
+	"internal/engine/embedded/registry":  {"internal/engine", "internal/engine/watch"},
+	"internal/access":                    {"internal/engine", "internal/topic"},
+	"internal/hub":                       {"internal/engine", "internal/message", "internal/topic"},
+	"internal/transport":                 {"internal/hub", "internal/message", "internal/topic"},
+	"internal/transport/transporttest":   {"internal/transport", "internal/hub", "internal/engine", "internal/engine/memory", "internal/message", "internal/topic"},
+	"internal/transport/sse":             {"internal/transport", "internal/hub", "internal/message", "internal/topic"},
+	"internal/transport/pull":            {"internal/transport", "internal/engine", "internal/hub", "internal/message", "internal/topic"},
+	"internal/transport/websocket":       {"internal/transport", "internal/transport/websocket/frame", "internal/hub", "internal/engine", "internal/problem", "internal/message", "internal/topic"},
+	"internal/transport/websocket/frame": {},
+	"internal/httpapi":                   {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/", "internal/message", "internal/topic"},
+	"internal/admin":                     {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
+	"internal/server":                    {"internal/"},
+	"internal/e2e":                       {"client"},
+}
+
+// TestImportsPointDown holds every import between packages of ours to the
+// table: tests apart, nothing knows what stands above or beside it.
+func TestImportsPointDown(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "crier/...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(fields[0], "crier/")
+		allowed, known := below[name]
+		if !known {
+			t.Errorf("package %s is not in the table: say in ARCHITECTURE.md what it is and here what it may import", name)
+			continue
+		}
+		for _, imported := range fields[1:] {
+			dep, ours := strings.CutPrefix(imported, "crier/")
+			if ours && !slices.ContainsFunc(allowed, func(a string) bool {
+				return a == dep || strings.HasSuffix(a, "/") && strings.HasPrefix(dep, a)
+			}) {
+				t.Errorf("%s must not import %s", name, dep)
+			}
+		}
+	}
+}

@@ -1,0 +1,185 @@
+// Package server wires the parts together and gives them their life: settings
+// become engine, access, hub, transports and listeners, started in the order
+// of what they stand on and stopped in the reverse. It is the only package
+// that knows all others.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"crier/internal/access"
+	"crier/internal/admin"
+	"crier/internal/config"
+	"crier/internal/engine"
+	"crier/internal/httpapi"
+	"crier/internal/hub"
+	"crier/internal/transport"
+	"crier/internal/transport/pull"
+	"crier/internal/transport/sse"
+	"crier/internal/transport/websocket"
+)
+
+// Server is a Crier that is being run.
+type Server struct {
+	cfg     config.Serve
+	log     *slog.Logger
+	version string
+	metrics *prometheus.Registry
+
+	engine   engine.Engine
+	access   *access.Authority
+	hub      *hub.Hub
+	table    *transport.Table
+	manage   *admin.Admin
+	public   *http.Server
+	operator *http.Server
+	state    state
+
+	listeners []net.Listener
+	admin     net.Listener
+	serving   sync.WaitGroup
+}
+
+// Run serves until ctx ends, then drains and returns nil. Errors are of the
+// start, or of a listener that failed.
+func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger) error {
+	s := &Server{cfg: cfg, log: log, version: version}
+	s.state.set(admin.Starting)
+	if err := s.open(ctx); err != nil {
+		return errors.Join(err, s.close())
+	}
+	failed := make(chan error, len(s.listeners)+1)
+	s.serve(failed)
+	s.state.set(admin.Listening)
+	s.announce()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.drain()
+	return errors.Join(err, s.close())
+}
+
+// open starts everything but serving.
+func (s *Server) open(ctx context.Context) error {
+	s.metrics = prometheus.NewRegistry()
+	admin.RegisterProcess(s.metrics, s.version)
+	token, err := s.openEngine(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.openAccess(ctx, token); err != nil {
+		return err
+	}
+	for _, addr := range s.cfg.Listen {
+		if err := s.access.CheckListen(addr); err != nil {
+			return err
+		}
+	}
+	s.hub, err = hub.New(ctx, hub.Config{
+		Engine: s.engine,
+		Defaults: hub.Settings{
+			Durability:     engine.Durability(s.cfg.Durability),
+			RetentionAge:   time.Duration(s.cfg.RetentionAge),
+			RetentionBytes: int64(s.cfg.RetentionBytes),
+		},
+		Logger: s.log, Metrics: hub.NewMetrics(s.metrics), TailBytes: int64(s.cfg.TailBytes),
+	})
+	if err != nil {
+		return fmt.Errorf("open domains: %w", err)
+	}
+	s.table = transport.NewTable(s.cfg.MaxPerAddress, nil, transport.NewMetrics(s.metrics))
+	if err := s.listen(); err != nil {
+		return err
+	}
+	s.public = &http.Server{
+		Handler:           s.publicHandler(),
+		ReadHeaderTimeout: s.cfg.HeadTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    int(s.cfg.MaxHeader),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	manage, err := s.operatorHandler(token)
+	if err != nil {
+		return err
+	}
+	s.operator = &http.Server{
+		Handler:           manage,
+		ReadHeaderTimeout: s.cfg.HeadTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    int(s.cfg.MaxHeader),
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+func (s *Server) openAccess(ctx context.Context, token access.OperatorToken) error {
+	origins, err := access.NewOrigins(s.cfg.Origins)
+	if err != nil {
+		return err
+	}
+	proxies, err := access.NewProxies(s.cfg.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	s.access, err = access.New(ctx, access.Config{
+		Registry: s.engine.Registry(), Open: s.cfg.Open, Operator: token,
+		Origins: origins, Proxies: proxies, Log: s.log,
+		JWT: access.JWTConfig{
+			KeyFile: s.cfg.JWTKey, JWKSURL: s.cfg.JWKSURL,
+			Issuer: s.cfg.JWTIssuer, Audience: s.cfg.JWTAudience,
+		},
+	})
+	return err
+}
+
+func (s *Server) publicHandler() http.Handler {
+	return httpapi.New(httpapi.Config{
+		Hub: s.hub, Access: s.access, Table: s.table,
+		Rate: access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now),
+		SSE:  sse.New(sse.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
+		Pull: pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
+		WebSocket: websocket.New(websocket.Config{
+			Hub: s.hub, Metrics: s.table.Metrics(), Logger: s.log,
+			MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
+		}),
+		Limits:  httpapi.Limits{Message: int64(s.cfg.MaxMessage), Patterns: s.cfg.MaxPatterns},
+		Logger:  s.log,
+		Metrics: httpapi.NewMetrics(s.metrics),
+		Version: s.version,
+	})
+}
+
+// close ends what open began, in the reverse order.
+func (s *Server) close() error {
+	var errs []error
+	for _, l := range append(s.listeners, s.admin) {
+		if l != nil {
+			_ = l.Close() // the http.Server has closed it already, or never had it
+		}
+	}
+	if s.manage != nil {
+		s.manage.Close()
+	}
+	if s.hub != nil {
+		errs = append(errs, s.hub.Close())
+	}
+	if s.access != nil {
+		s.access.Close()
+	}
+	if s.engine != nil {
+		errs = append(errs, s.engine.Close())
+	}
+	s.serving.Wait()
+	return errors.Join(errs...)
+}
