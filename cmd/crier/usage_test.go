@@ -1,0 +1,89 @@
+package main_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestUsage(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		code int
+		want string // in stderr, or in stdout if the code is 0
+	}{
+		{"", 0, "Usage: crier <command>"},
+		{"--help", 0, "subscribe"},
+		{"publish --help", 0, "--content-type=TYPE"},
+		{"subscribe --help", 0, "http://127.0.0.1:8080"},
+		{"version", 0, "crier "},
+		{"version --json", 0, `"platform"`},
+		{"completion fish", 0, "complete -c crier"},
+
+		{"bogus", 2, "unexpected argument bogus"},
+		{"publish", 2, `expected "<topic>`},
+		{"publish a b c", 2, "unexpected argument c"},
+		{"publish a b --nope", 2, "unknown flag --nope"},
+		{"publish a b --nope", 2, "try: crier publish --help"},
+		{"publish a b --batch 0", 2, "--batch 0 is outside 1 to 1000"},
+		{"publish a b --file usage_test.go", 2, "given twice"},
+		{"publish a --file nowhere", 2, "nowhere"},
+		{"publish a b --ttl tomorrow", 2, "no duration such as"},
+		{"publish a b --server localhost:8080", 2, "want http://HOST:PORT"},
+		{"subscribe", 2, `expected "<pattern>`},
+		{"subscribe a --limit -1", 2, "--limit"},
+		{"key", 2, "expected one of"},
+		{"key create", 2, "at least one of --publish, --subscribe, --manage"},
+		{"key create --publish a//b", 2, "segment 2 is empty"},
+		{"key create --manage --expires soon", 2, `--expires "soon"`},
+		{"key list --admin nowhere", 2, "--admin"},
+		{"key revoke", 2, `expected "<id>`},
+		{"key revoke crier_ABC_DEF", 2, "secret"},
+		{"domain set a", 2, "nothing to set"},
+		{"domain set a --retention-age soon", 2, "--retention-age"},
+		{"domain set a --retention-bytes much", 2, "--retention-bytes"},
+		{"domain set a --durability paper", 2, "--durability"},
+		{"completion tcsh", 2, `must be one of "bash","zsh","fish"`},
+		{"bench publish --durability async --server http://127.0.0.1:1", 2, "started"},
+		{"bench fanout --transport pigeon", 2, "--transport"},
+		{"bench idle --pid 1", 2, "--server"},
+
+		{"key list --admin http://192.0.2.1:x", 2, "--admin"},
+		{"domain delete main", 1, "cannot be deleted"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			o := call{t: t}.run(strings.Fields(tt.args)...)
+			text := o.err
+			if tt.code == 0 {
+				text = o.out
+			} else if o.out != "" {
+				t.Errorf("stdout has %q", o.out)
+			}
+			if o.code != tt.code || !strings.Contains(text, tt.want) {
+				t.Errorf("exit code %d, want %d with %q:\n%s", o.code, tt.code, tt.want, text)
+			}
+		})
+	}
+}
+
+// Where nobody listens the error says what was being done and what to try.
+func TestNobodyThere(t *testing.T) {
+	c := call{t: t, dir: t.TempDir(), env: []string{"CRIER_SERVER=http://127.0.0.1:1", "CRIER_ADMIN=http://127.0.0.1:1"}}
+	for args, wants := range map[string][]string{
+		"publish a b":  {"publish to main/a", "refused", "trying again in", "crier serve starts a server"},
+		"key list":     {"no server answers at http://127.0.0.1:1", "no data directory", "crier serve"},
+		"domain list":  {"no data directory"},
+		"key revoke X": {"no data directory"},
+		"subscribe a --until-latest --server http://nowhere.invalid:1": {"nowhere.invalid"},
+	} {
+		t.Run(args, func(t *testing.T) {
+			c := c
+			c.t = t
+			o := c.run(strings.Fields(args)...)
+			for _, want := range wants {
+				if o.code != 1 || !strings.Contains(o.err, want) {
+					t.Errorf("exit code %d, want 1 with %q:\n%s", o.code, want, o.err)
+				}
+			}
+		})
+	}
+}
