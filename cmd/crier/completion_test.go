@@ -48,7 +48,7 @@ func TestComplete(t *testing.T) {
 		{"serve --durab", "--durability"},
 		{"serve --log-level=", "--log-level=debug --log-level=error --log-level=info --log-level=warn"},
 		{"bench fanout --transport ", "ndjson sse ws"},
-		{"nonsense --what ever ", "serve publish …"},
+		{"nonsense --what ever ", ""},
 	} {
 		t.Run(tt.line, func(t *testing.T) {
 			words := strings.Split(tt.line, " ")
@@ -81,7 +81,7 @@ func TestCompletionBash(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ words, want string }{
-		{`crier ""`, "serve publish subscribe key domain bench version completion"},
+		{`crier ""`, "serve|publish|subscribe|key|domain|bench|version|completion"},
 		{`crier su`, "subscribe"},
 		{`crier domain set --durability = f`, "fsync"},
 		{`crier key create --exp`, "--expires"},
@@ -97,12 +97,12 @@ func TestCompletionBash(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			got := strings.Trim(string(out), "|")
-			want := tt.want
-			if !strings.Contains(want, "|") {
-				want = strings.ReplaceAll(want, " ", "|")
+			got := strings.Split(strings.Trim(string(out), "|"), "|")
+			want := strings.Split(tt.want, "|")
+			if strings.HasPrefix(tt.want, "one") {
+				slices.Sort(got) // the shell lists files as they come
 			}
-			if got != want {
+			if !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})

@@ -194,15 +194,13 @@ func (a *Admin) patchDomain(c *call) error {
 	if err := c.decode(&body); err != nil {
 		return err
 	}
-	s := d.OwnSettings()
-	if err := errors.Join(
-		patch(&s, body.Durability, "durability", setDurability),
-		patch(&s, body.RetentionAge, "retentionAge", setAge),
-		patch(&s, body.RetentionBytes, "retentionBytes", setBytes),
-	); err != nil {
-		return err
-	}
-	if err := a.Hub.ConfigureDomain(c.Context(), d.Name(), s); err != nil {
+	if err := a.Hub.ConfigureDomain(c.Context(), d.Name(), func(s *hub.Settings) error {
+		return errors.Join(
+			patch(s, body.Durability, "durability", setDurability),
+			patch(s, body.RetentionAge, "retentionAge", setAge),
+			patch(s, body.RetentionBytes, "retentionBytes", setBytes),
+		)
+	}); err != nil {
 		return err
 	}
 	a.Logger.Info("domain changed", "domain", d.Name(), "by", c.who.String())

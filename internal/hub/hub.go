@@ -65,6 +65,11 @@ type Hub struct {
 
 	defaults Settings
 
+	// changing is held from when settings are read or written in the registry
+	// until the open domains agree with them, so that no reload brings back
+	// what it read before a change.
+	changing sync.Mutex
+
 	mu      sync.RWMutex // guards the fields below
 	domains map[string]*Domain
 	closed  bool

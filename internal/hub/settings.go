@@ -93,6 +93,8 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 
 // CreateDomain makes a domain, or returns [engine.ErrConflict] if it exists.
 func (h *Hub) CreateDomain(ctx context.Context, name string, s Settings) (*Domain, error) {
+	h.changing.Lock()
+	defer h.changing.Unlock()
 	if err := CreateDomain(ctx, h.engine.Registry(), name, s); err != nil {
 		return nil, err
 	}
@@ -128,25 +130,36 @@ func CreateDomain(ctx context.Context, reg engine.Registry, name string, s Setti
 	return nil
 }
 
-// ConfigureDomain changes the settings of a domain; the durability can move
-// between fsync and async, else [engine.ErrDurability].
-func (h *Hub) ConfigureDomain(ctx context.Context, name string, s Settings) error {
+// ConfigureDomain changes the settings of a domain by a function that gets
+// those that were set for it; the durability can move between fsync and async,
+// else [engine.ErrDurability].
+func (h *Hub) ConfigureDomain(ctx context.Context, name string, change func(*Settings) error) error {
+	h.changing.Lock()
+	defer h.changing.Unlock()
 	d, err := h.Domain(name)
 	if err != nil {
 		return err
 	}
-	if err := s.Validate(); err != nil {
+	before := d.OwnSettings()
+	s := before
+	if err := change(&s); err != nil {
 		return err
 	}
-	if err := d.configure(ctx, s); err != nil {
+	if err := s.Validate(); err != nil {
 		return err
 	}
 	value, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	_, err = h.engine.Registry().Put(ctx, kindDomain, name, value, engine.AnyVersion, nil)
-	return err
+	if err := d.configure(ctx, s); err != nil {
+		return err
+	}
+	if _, err := h.engine.Registry().Put(ctx, kindDomain, name, value, engine.AnyVersion, nil); err != nil {
+		err = fmt.Errorf("change domain %q: %w", name, err)
+		return errors.Join(err, d.configure(context.WithoutCancel(ctx), before))
+	}
+	return nil
 }
 
 // DropDomain deletes a domain and its log for good. "main" stays.
@@ -154,6 +167,8 @@ func (h *Hub) DropDomain(ctx context.Context, name string) error {
 	if name == Main {
 		return errors.New("the domain main cannot be deleted")
 	}
+	h.changing.Lock()
+	defer h.changing.Unlock()
 	d, err := h.Domain(name)
 	if err != nil {
 		return err
@@ -191,6 +206,8 @@ func (h *Hub) ensureMain(ctx context.Context) error {
 
 // load brings the open domains in line with the registry.
 func (h *Hub) load(ctx context.Context) error {
+	h.changing.Lock()
+	defer h.changing.Unlock()
 	known := map[string]Settings{}
 	after := ""
 	for {

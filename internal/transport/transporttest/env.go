@@ -176,10 +176,15 @@ func (e *Env) Client(o Options) *http.Client {
 		HTTP2:              &http.HTTP2Config{MaxReceiveBufferPerStream: socketBuffer, MaxReceiveBufferPerConnection: socketBuffer},
 		DisableCompression: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return e.network.dial(ctx, o.Rate)
+			c, err := e.network.dial(ctx, o.Rate)
+			if err == nil {
+				// Time stands still once a bubble's test is over: a slow
+				// read would wait for ever.
+				e.T.Cleanup(func() { _ = c.Close() })
+			}
+			return c, err
 		},
 	}
-	e.T.Cleanup(t.CloseIdleConnections)
 	return &http.Client{Transport: t}
 }
 

@@ -86,7 +86,10 @@ func aheadOfTheLog(e *Env) {
 // shortHistory has main keep ten seconds of history.
 func (e *Env) shortHistory() {
 	e.T.Helper()
-	if err := e.Hub.ConfigureDomain(e.T.Context(), hub.Main, hub.Settings{RetentionAge: 10 * time.Second}); err != nil {
+	if err := e.Hub.ConfigureDomain(e.T.Context(), hub.Main, func(s *hub.Settings) error {
+		s.RetentionAge = 10 * time.Second
+		return nil
+	}); err != nil {
 		e.T.Fatal(err)
 	}
 }
