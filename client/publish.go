@@ -96,7 +96,7 @@ func (c *Client) PublishBatch(ctx context.Context, b Batch) ([]Receipt, error) {
 	}
 	var body bytes.Buffer
 	for i, m := range b.Messages {
-		if err := json.Compact(&body, m); err != nil {
+		if err := appendLine(&body, m); err != nil {
 			return nil, fmt.Errorf("publish a batch to %v: message %d is not JSON: %w", p, i+1, err)
 		}
 		body.WriteByte('\n')
@@ -115,6 +115,15 @@ func (c *Client) PublishBatch(ctx context.Context, b Batch) ([]Receipt, error) {
 		return answer.Messages, fmt.Errorf("publish a batch to %v: %w: %d receipts for %d messages", p, errProtocol, len(answer.Messages), len(b.Messages))
 	}
 	return answer.Messages, nil
+}
+
+// appendLine appends JSON as it is, unless it has several lines.
+func appendLine(body *bytes.Buffer, m json.RawMessage) error {
+	if bytes.ContainsAny(m, "\r\n") || !json.Valid(m) {
+		return json.Compact(body, m)
+	}
+	_, err := body.Write(m)
+	return err
 }
 
 func setOptions(h http.Header, typ string, ttl time.Duration, key string) {

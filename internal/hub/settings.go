@@ -188,6 +188,7 @@ func (h *Hub) remove(d *Domain) {
 	}
 	h.mu.Unlock()
 	d.close()
+	h.pieces.drop(func(p *Piece) bool { return p.domain == d })
 }
 
 func (h *Hub) ensureMain(ctx context.Context) error {

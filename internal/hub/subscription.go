@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"crier/internal/engine"
@@ -46,8 +47,7 @@ type Subscription struct {
 	domain *Domain
 	filter topic.Filter
 	waker  Waker
-	until  uint64 // for a subscription that ends
-	ends   bool
+	until  uint64 // where it ends; endless: nowhere
 	closed atomic.Bool
 
 	// next is the lowest sequence number that may match and was not handed
@@ -61,8 +61,13 @@ type Subscription struct {
 	// The fields below belong to Poll.
 	gap   *message.Gap // to be told next
 	told  uint64       // losses up to here have been told, or not asked for
-	retry retry
+	retry atomic.Pointer[retry]
 }
+
+// endless is the end of a subscription that goes on for ever.
+const endless = math.MaxUint64
+
+func (s *Subscription) ends() bool { return s.until != endless }
 
 // Batch is what a subscription got since the last one. It is the caller's
 // until the next Poll.
@@ -79,7 +84,7 @@ func (b *Batch) Empty() bool { return b.Gap == nil && len(b.Entries) == 0 && !b.
 // Subscribe begins at the place that the options name, which is fixed when it
 // returns: whatever is acknowledged after that is above "latest".
 func (d *Domain) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{domain: d, filter: o.Filter, waker: o.Waker}
+	s := &Subscription{domain: d, filter: o.Filter, waker: o.Waker, until: endless}
 	if err := s.begin(ctx, o); err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
@@ -144,7 +149,7 @@ func (s *Subscription) begin(ctx context.Context, o Options) error {
 		}
 	}
 	if o.UntilHead {
-		s.ends, s.until = true, state.Head
+		s.until = state.Head
 	}
 	return nil
 }
@@ -173,7 +178,9 @@ func (s *Subscription) Close() {
 		d.index.Remove(p, s)
 	}
 	d.mu.Unlock()
-	s.retry.stop()
+	if r := s.retry.Load(); r != nil {
+		r.stop()
+	}
 	d.hub.metrics.Subscriptions.Dec()
 }
 

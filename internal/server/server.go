@@ -26,6 +26,7 @@ import (
 	"crier/internal/transport/pull"
 	"crier/internal/transport/sse"
 	"crier/internal/transport/websocket"
+	"crier/internal/wire"
 )
 
 // Server is a Crier that is being run.
@@ -38,6 +39,7 @@ type Server struct {
 	engine   engine.Engine
 	access   *access.Authority
 	hub      *hub.Hub
+	wire     *wire.Engine // nil: all connections are served in the portable way
 	table    *transport.Table
 	manage   *admin.Admin
 	public   *http.Server
@@ -98,6 +100,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open domains: %w", err)
 	}
+	if s.wire, err = wire.New(wire.Config{Logger: s.log}); err != nil && !errors.Is(err, wire.ErrUnsupported) {
+		return fmt.Errorf("start the loops of sockets: %w", err)
+	}
 	s.table = transport.NewTable(s.cfg.MaxPerAddress, nil, transport.NewMetrics(s.metrics))
 	if err := s.listen(); err != nil {
 		return err
@@ -147,7 +152,7 @@ func (s *Server) publicHandler() http.Handler {
 	return httpapi.New(httpapi.Config{
 		Hub: s.hub, Access: s.access, Table: s.table,
 		Rate: access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now),
-		SSE:  sse.New(sse.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
+		SSE:  sse.New(sse.Config{Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log, Heartbeat: s.cfg.Heartbeat}),
 		Pull: pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
 		WebSocket: websocket.New(websocket.Config{
 			Hub: s.hub, Metrics: s.table.Metrics(), Logger: s.log,
@@ -170,6 +175,9 @@ func (s *Server) close() error {
 	}
 	if s.manage != nil {
 		s.manage.Close()
+	}
+	if s.wire != nil {
+		errs = append(errs, s.wire.Close())
 	}
 	if s.hub != nil {
 		errs = append(errs, s.hub.Close())

@@ -79,13 +79,21 @@ type Conn struct {
 	Received atomic.Uint64 // messages that the peer published
 
 	table  *Table
-	ctx    context.Context
-	cancel context.CancelCauseFunc
 	unhook func()
 	closed atomic.Bool
 
-	mu   sync.Mutex // guards subs
-	subs []named
+	mu     sync.Mutex // guards the fields below
+	subs   []named
+	owner  Owner // nil: the handler that serves the request
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Owner is what a connection belongs to that outlives its request.
+type Owner interface {
+	// End ends the connection with a cause; it is called by any goroutine,
+	// perhaps more than once, and does not block.
+	End(cause error)
 }
 
 type named struct {
@@ -93,11 +101,39 @@ type named struct {
 	sub  *hub.Subscription
 }
 
-// Context ends when the connection should; see the causes.
-func (c *Conn) Context() context.Context { return c.ctx }
+// Context ends when the connection should; see the causes. It means nothing
+// once the connection has an owner.
+func (c *Conn) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ctx
+}
 
 // End ends the connection with a cause.
-func (c *Conn) End(cause error) { c.cancel(cause) }
+func (c *Conn) End(cause error) {
+	c.mu.Lock()
+	owner, cancel := c.owner, c.cancel
+	c.mu.Unlock()
+	if owner != nil {
+		owner.End(cause)
+		return
+	}
+	cancel(cause)
+}
+
+// Detach gives the connection to an owner: it does not end with its request
+// any more, and Close is the owner's to call, who calls Release. If it should
+// have ended already the owner is told at once.
+func (c *Conn) Detach(o Owner) {
+	c.mu.Lock()
+	ctx, cancel := c.ctx, c.cancel
+	c.owner, c.ctx, c.cancel = o, context.Background(), nil
+	c.mu.Unlock()
+	if ctx.Err() != nil {
+		o.End(context.Cause(ctx))
+	}
+	cancel(nil)
+}
 
 // Track shows a subscription in the listing until Untrack.
 func (c *Conn) Track(name string, s *hub.Subscription) {
@@ -138,15 +174,26 @@ func (c *Conn) Subscriptions() []SubscriptionView {
 	return views
 }
 
-// Close takes the connection out of the table; twice is no harm.
+// Close takes the connection out of the table, unless it has an owner; twice
+// is no harm.
 func (c *Conn) Close() {
+	c.mu.Lock()
+	owner, cancel := c.owner, c.cancel
+	c.mu.Unlock()
+	if owner == nil {
+		c.Release()
+		cancel(context.Canceled)
+	}
+}
+
+// Release takes the connection out of the table; twice is no harm.
+func (c *Conn) Release() {
 	if c.closed.Swap(true) {
 		return
 	}
 	if c.unhook != nil {
 		c.unhook()
 	}
-	c.cancel(context.Canceled)
 	c.table.remove(c)
 }
 
@@ -201,7 +248,7 @@ func (t *Table) Open(ctx context.Context, info Info) (*Conn, error) {
 	t.metrics.Open.WithLabelValues(info.Transport).Inc()
 	if info.Identity != nil {
 		c.unhook = info.Identity.OnEnd(func(cause error) {
-			c.cancel(fmt.Errorf("%w: %w", ErrCredential, cause))
+			c.End(fmt.Errorf("%w: %w", ErrCredential, cause))
 		})
 	}
 	return c, nil
@@ -293,7 +340,7 @@ func (t *Table) Drain(ctx context.Context, over time.Duration) error {
 				over = 0
 			}
 		}
-		c.cancel(ErrDraining)
+		c.End(ErrDraining)
 	}
 	select {
 	case <-emptied:

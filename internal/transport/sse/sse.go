@@ -14,6 +14,7 @@
 package sse
 
 import (
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 
 	"crier/internal/hub"
 	"crier/internal/transport"
+	"crier/internal/wire"
 )
 
 // transportName is what metrics call us.
@@ -30,7 +32,9 @@ const transportName = "sse"
 // Config is what a Handler needs. Hub is required; all else has defaults.
 type Config struct {
 	Hub     *hub.Hub
+	Wire    *wire.Engine       // for connections that can be on it; nil: all are served in the portable way
 	Metrics *transport.Metrics // nil: counted nowhere
+	Logger  *slog.Logger       // nil: none
 	Now     func() time.Time   // for figures, not for deadlines; nil: time.Now
 
 	Heartbeat  time.Duration // how often an idle stream gives a sign of life; 0: 15 s
@@ -45,6 +49,7 @@ type Handler struct {
 	cfg       Config
 	plain     *hub.Encoding
 	whole     *hub.Encoding
+	flows     *transport.Flows // nil: there is no wire
 	delivered prometheus.Counter
 	streams   *transport.Streams
 	batches   sync.Pool // of *hub.Batch
@@ -69,7 +74,10 @@ func New(cfg Config) *Handler {
 			*d.field = d.value
 		}
 	}
-	return &Handler{
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	h := &Handler{
 		cfg:       cfg,
 		plain:     cfg.Hub.NewEncoding(appendMessage),
 		whole:     cfg.Hub.NewEncoding(appendWhole),
@@ -77,12 +85,19 @@ func New(cfg Config) *Handler {
 		streams:   transport.NewStreams(cfg.Stall, cfg.Metrics.DeliveredBytes.WithLabelValues(transportName)),
 		batches:   sync.Pool{New: func() any { return new(hub.Batch) }},
 	}
+	if cfg.Wire != nil {
+		h.flows = transport.NewFlows(cfg.Wire, cfg.Metrics, transportName, cfg.Now)
+	}
+	return h
 }
 
-// Serve listens, and returns when the stream has ended. An error means that
-// nothing was written yet and the caller answers the request, perhaps with
-// [Handler.Restart].
-func (h *Handler) Serve(w http.ResponseWriter, _ *http.Request, l transport.Listen) error {
+// Serve listens, and returns when the stream has ended or belongs to the wire.
+// An error means that nothing was written yet and the caller answers the
+// request, perhaps with [Handler.Restart].
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, l transport.Listen) error {
+	if taken, err := h.serveSocket(w, r, l); taken {
+		return err
+	}
 	signal := hub.NewSignal()
 	sub, err := l.Domain.Subscribe(l.Conn.Context(), hub.Options{
 		Filter: l.Filter, Start: l.Start, Unreadable: l.Unreadable, Waker: signal,
@@ -117,11 +132,14 @@ func (h *Handler) Restart(w http.ResponseWriter, _ *http.Request) {
 // writeHeader answers 200. Proxies are asked to hold nothing back and to
 // leave the bytes as they are.
 func writeHeader(w http.ResponseWriter) {
-	header := w.Header()
+	setHeader(w.Header())
+	w.WriteHeader(http.StatusOK)
+}
+
+func setHeader(header http.Header) {
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-cache, no-transform")
 	header.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
 }
 
 func (h *Handler) retry() time.Duration { return transport.Jitter(h.cfg.Retry, 3*h.cfg.Retry) }

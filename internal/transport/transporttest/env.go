@@ -21,6 +21,7 @@ import (
 	"crier/internal/message"
 	"crier/internal/topic"
 	"crier/internal/transport"
+	"crier/internal/wire"
 )
 
 // Env is a whole server in memory, in a bubble: an engine, a hub, the table
@@ -32,6 +33,7 @@ type Env struct {
 	Domain  *hub.Domain // main
 	Table   *transport.Table
 	Metrics *transport.Metrics
+	Wire    *wire.Engine // nil unless the driver's traits ask for it
 
 	driver   Driver
 	network  *network
@@ -71,6 +73,12 @@ func NewEnv(t *testing.T, d Driver, tailBytes int64) *Env {
 		t.Fatal(err)
 	}
 	e.Table = transport.NewTable(0, nil, e.Metrics)
+	if d.Traits().Wire {
+		if e.Wire, err = wire.New(wire.Config{Kernel: newKernel, Loops: 2}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Wire.Close() })
+	}
 	e.identity.Context, e.identity.revoke = context.WithCancelCause(context.Background())
 	handler := d.Handler(e)
 	var handlers, serving sync.WaitGroup

@@ -24,6 +24,15 @@ type half struct {
 	refused bool // by the reader
 	read    deadline
 	write   deadline
+	watch   func() // told of every change; nil: nobody
+}
+
+// told says that something changed. The caller holds mu.
+func (h *half) told() {
+	h.changed.Broadcast()
+	if h.watch != nil {
+		h.watch()
+	}
 }
 
 type deadline struct {
@@ -72,7 +81,7 @@ func (h *half) Read(p []byte) (int, error) {
 			if h.from += n; h.from == len(h.data) {
 				h.data, h.from = h.data[:0], 0
 			}
-			h.changed.Broadcast()
+			h.told()
 			return n, nil
 		case h.ended:
 			return 0, io.EOF
@@ -102,7 +111,7 @@ func (h *half) Write(p []byte) (written int, err error) {
 			h.data = append(h.data, p[:n]...)
 			p = p[n:]
 			written += n
-			h.changed.Broadcast()
+			h.told()
 			continue
 		}
 		h.changed.Wait()
@@ -118,7 +127,7 @@ func (h *half) close(flag *bool) {
 			d.timer.Stop()
 		}
 	}
-	h.changed.Broadcast()
+	h.told()
 }
 
 // conn is one end of a connection in memory.
