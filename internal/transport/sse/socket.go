@@ -21,8 +21,9 @@ const hurry = 500 * time.Millisecond
 type socket struct {
 	wire.Socket
 	flow  transport.Flow
-	h     *Handler
-	conn  *transport.Conn
+	h      *Handler
+	conn   *transport.Conn
+	format Format
 	cause atomic.Pointer[error] // why it should end
 
 	ending   bool // the last words are written, or being written
@@ -31,21 +32,17 @@ type socket struct {
 
 // serveSocket leaves net/http and serves the stream on the wire. taken is
 // false if it has to be served in the portable way, and nothing was done.
-func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request, l transport.Listen) (taken bool, err error) {
+func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request, l transport.Listen, f Format) (taken bool, err error) {
 	if h.cfg.Wire == nil || !transport.Adoptable(r) {
 		return false, nil
 	}
-	s := &socket{h: h, conn: l.Conn}
+	s := &socket{h: h, conn: l.Conn, format: f}
 	s.Prepare()
 	sub, err := l.Domain.Subscribe(l.Conn.Context(), hub.Options{
 		Filter: l.Filter, Start: l.Start, Unreadable: l.Unreadable, Waker: s,
 	})
 	if err != nil {
 		return true, err
-	}
-	enc := h.plain
-	if l.Envelope {
-		enc = h.whole
 	}
 	setHeader(w.Header())
 	head := transport.ResponseHead(http.StatusOK, w.Header(), h.cfg.Now())
@@ -56,10 +53,10 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request, l transpor
 	}
 	l.Conn.Track("", sub)
 	l.Conn.Detach(s)
-	s.flow.Begin(h.flows, l.Conn, sub, enc)
+	s.flow.Begin(h.flows, l.Conn, sub, f.Messages())
 	_ = nc.SetDeadline(time.Time{})
 	// Whatever the peer sent after its request means nothing.
-	if err := h.cfg.Wire.Adopt(nc, &s.Socket, s, nil, func(w *wire.Worker) { s.begin(w, head) }); err != nil {
+	if err := h.cfg.Wire.Adopt(nc, &s.Socket, s, nil, func(*wire.Worker) { s.begin(head) }); err != nil {
 		_ = rw.Writer.Flush()
 		s.lost(nc, err)
 	}
@@ -74,14 +71,22 @@ func (s *socket) lost(nc net.Conn, err error) {
 }
 
 // begin writes the answer's head and the preamble.
-func (s *socket) begin(w *wire.Worker, head []byte) {
-	b := appendRetry(head, s.h.retry())
-	b = append(b, ": listening\n\n"...)
-	b = append(s.appendPlace(b), '\n')
-	s.At(transport.Jitter(s.h.cfg.Heartbeat/2, s.h.cfg.Heartbeat))
-	if s.flow.WriteOwn(&s.Socket, b) != nil {
+func (s *socket) begin(head []byte) {
+	at := s.place()
+	at.New = at.Good
+	every := s.format.Every()
+	s.At(transport.Jitter(every/2, every))
+	s.own(s.format.AppendBegin(head, at))
+}
+
+// own writes something of the stream's own; it reports whether the peer is
+// there.
+func (s *socket) own(frame []byte) bool {
+	if s.flow.WriteOwn(&s.Socket, frame) != nil {
 		s.gone(transport.ErrGone)
+		return false
 	}
+	return true
 }
 
 // Wake implements [hub.Waker].
@@ -124,11 +129,9 @@ func (s *socket) Turn(w *wire.Worker) {
 		case transport.FlowGap:
 			gap := s.flow.TakeGap()
 			s.flow.Tell(gap.Resumed)
-			if s.flow.WriteOwn(&s.Socket, appendGap(nil, gap)) != nil {
-				s.gone(transport.ErrGone)
-				return
+			if s.own(s.format.AppendGap(nil, gap)) {
+				continue
 			}
-			continue
 		case transport.FlowBehind:
 			s.Away(s.replay)
 		case transport.FlowMore:
@@ -154,15 +157,10 @@ func (s *socket) full() {
 func (s *socket) idle(due bool) {
 	if due || s.stalling {
 		s.stalling = false
-		s.At(s.h.cfg.Heartbeat)
+		s.At(s.format.Every())
 	}
-	if !due {
-		return
-	}
-	b := append(make([]byte, 0, 40), ":\n"...)
-	b = append(s.appendPlace(b), '\n')
-	if s.flow.WriteOwn(&s.Socket, b) != nil {
-		s.gone(transport.ErrGone)
+	if due {
+		s.own(s.format.AppendBeat(make([]byte, 0, 40), s.place()))
 	}
 }
 
@@ -207,7 +205,7 @@ func (s *socket) end(cause error, due bool) {
 	done, err := s.flow.WriteRest(&s.Socket)
 	if err == nil && done && !s.ending {
 		s.ending = true
-		err = s.flow.WriteOwn(&s.Socket, s.appendLast(nil, label, cause))
+		err = s.flow.WriteOwn(&s.Socket, s.format.AppendBye(nil, s.place(), cause))
 		done = !s.flow.Rest()
 	}
 	if err != nil || done {
@@ -218,26 +216,15 @@ func (s *socket) end(cause error, due bool) {
 	s.At(hurry)
 }
 
-// appendLast appends the event that ends a stream.
-func (s *socket) appendLast(b []byte, label string, cause error) []byte {
-	if label == "credential" {
-		b = s.appendPlace(b)
-		return appendBye(b, eventExpired, label, cause.Error())
-	}
-	b = appendRetry(b, s.h.retryAfter())
-	b = s.appendPlace(b)
-	return appendBye(b, eventRestart, label, "")
-}
-
-// appendPlace appends an id field if the peer may be told of a place further
-// on than it knows.
-func (s *socket) appendPlace(b []byte) []byte {
+// place is the place that the peer may be told of now.
+func (s *socket) place() Place {
 	at, ok := s.flow.Subscription().Cursor()
-	if !ok || at == s.flow.Told() {
-		return b
+	if !ok {
+		return Place{ID: s.flow.Told()}
 	}
+	p := Place{ID: at, Good: true, New: at != s.flow.Told()}
 	s.flow.Tell(at)
-	return appendID(b, at)
+	return p
 }
 
 // gone ends the socket.
