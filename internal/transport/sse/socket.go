@@ -20,14 +20,15 @@ const hurry = 500 * time.Millisecond
 // own, a socket does in turns.
 type socket struct {
 	wire.Socket
-	flow  transport.Flow
+	flow   transport.Flow
 	h      *Handler
 	conn   *transport.Conn
 	format Format
-	cause atomic.Pointer[error] // why it should end
+	cause  atomic.Pointer[error] // why it should end
 
 	ending   bool // the last words are written, or being written
 	stalling bool // the time that was set is that of a peer that takes nothing
+	due      bool // a beat is, when all else is written
 }
 
 // serveSocket leaves net/http and serves the stream on the wire. taken is
@@ -111,6 +112,7 @@ func (s *socket) Gone(*wire.Worker) { s.gone(transport.ErrGone) }
 // Turn implements [wire.Handler].
 func (s *socket) Turn(w *wire.Worker) {
 	due := s.TimeCame()
+	s.due = s.due || due && !s.stalling
 	if cause := s.cause.Load(); cause != nil {
 		s.end(*cause, due)
 		return
@@ -139,7 +141,7 @@ func (s *socket) Turn(w *wire.Worker) {
 		case transport.FlowFull:
 			s.full()
 		case transport.FlowIdle:
-			s.idle(due)
+			s.idle()
 		}
 		return
 	}
@@ -154,12 +156,14 @@ func (s *socket) full() {
 }
 
 // idle gives a sign of life when it is time.
-func (s *socket) idle(due bool) {
-	if due || s.stalling {
-		s.stalling = false
-		s.At(s.format.Every())
+func (s *socket) idle() {
+	if !s.due && !s.stalling {
+		return
 	}
-	if due {
+	beat := s.due
+	s.due, s.stalling = false, false
+	s.At(s.format.Every())
+	if beat {
 		s.own(s.format.AppendBeat(make([]byte, 0, 40), s.place()))
 	}
 }
