@@ -213,7 +213,7 @@ func testEventSource(t *testing.T, b *browser) {
 	for _, page := range pages {
 		page.awaitLife(t, "broken", 1)
 	}
-	s = s.restart(t)
+	s.restart(t)
 	// Pages come back 2 to 6 seconds after the cut, so that they miss this.
 	last := publish(t, c, "news", "while you were away")
 	for who, page := range pages {
