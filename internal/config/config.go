@@ -20,7 +20,7 @@ type Serve struct {
 	Listen      []string `help:"Address of the public API; repeat for more." default:"127.0.0.1:8080" placeholder:"ADDR" env:"CRIER_LISTEN" group:"Where"`
 	AdminListen string   `help:"Address of the operator's listener: management, metrics, health." default:"127.0.0.1:8081" placeholder:"ADDR" env:"CRIER_ADMIN_LISTEN" group:"Where"`
 	DataDir     string   `help:"Directory for messages, keys and settings." default:"./crier-data" type:"path" env:"CRIER_DATA_DIR" group:"Where"`
-	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, or 'memory' (all is gone with the process)." default:"embedded" enum:"embedded,memory" env:"CRIER_ENGINE" group:"Where"`
+	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, or 'memory' (all is gone with the process; give it --admin-token)." default:"embedded" enum:"embedded,memory" env:"CRIER_ENGINE" group:"Where"`
 	TLSCert     string   `name:"tls-cert" help:"Certificate chain (PEM) for the public API; with it, HTTP/2." type:"path" placeholder:"FILE" env:"CRIER_TLS_CERT" group:"Where"`
 	TLSKey      string   `name:"tls-key" help:"Private key (PEM) of --tls-cert." type:"path" placeholder:"FILE" env:"CRIER_TLS_KEY" group:"Where"`
 
