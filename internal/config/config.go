@@ -100,8 +100,8 @@ func (s *Serve) validateLimits() error {
 		return fmt.Errorf("--max-patterns %d is outside 1 to 1024", s.MaxPatterns)
 	case s.MaxPerAddress < 0:
 		return fmt.Errorf("--max-connections-per-address %d is below 0, which means no limit", s.MaxPerAddress)
-	case s.PublishRate < 0:
-		return fmt.Errorf("--publish-rate %v is below 0, which means no limit", s.PublishRate)
+	case !(s.PublishRate >= 0 && s.PublishRate <= 1e9): // neither holds for NaN
+		return fmt.Errorf("--publish-rate %v is outside 0, which means no limit, to 1e9", s.PublishRate)
 	case s.MaxHeader < 1<<10 || s.MaxHeader > 1<<20:
 		return fmt.Errorf("--max-header %d is outside 1KiB to 1MiB", s.MaxHeader)
 	case s.HeadTimeout < 100*time.Millisecond:
