@@ -20,7 +20,7 @@ type Serve struct {
 	Listen      []string `help:"Address of the public API; repeat for more." default:"127.0.0.1:8080" placeholder:"ADDR" env:"CRIER_LISTEN" group:"Where"`
 	AdminListen string   `help:"Address of the operator's listener: management, metrics, health." default:"127.0.0.1:8081" placeholder:"ADDR" env:"CRIER_ADMIN_LISTEN" group:"Where"`
 	DataDir     string   `help:"Directory for messages, keys and settings." default:"./crier-data" type:"path" env:"CRIER_DATA_DIR" group:"Where"`
-	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, or 'memory' (all is gone with the process)." default:"embedded" enum:"embedded,memory" env:"CRIER_ENGINE" group:"Where"`
+	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, or 'memory' (all is gone with the process; give it --admin-token)." default:"embedded" enum:"embedded,memory" env:"CRIER_ENGINE" group:"Where"`
 	TLSCert     string   `name:"tls-cert" help:"Certificate chain (PEM) for the public API; with it, HTTP/2." type:"path" placeholder:"FILE" env:"CRIER_TLS_CERT" group:"Where"`
 	TLSKey      string   `name:"tls-key" help:"Private key (PEM) of --tls-cert." type:"path" placeholder:"FILE" env:"CRIER_TLS_KEY" group:"Where"`
 
@@ -100,8 +100,8 @@ func (s *Serve) validateLimits() error {
 		return fmt.Errorf("--max-patterns %d is outside 1 to 1024", s.MaxPatterns)
 	case s.MaxPerAddress < 0:
 		return fmt.Errorf("--max-connections-per-address %d is below 0, which means no limit", s.MaxPerAddress)
-	case s.PublishRate < 0:
-		return fmt.Errorf("--publish-rate %v is below 0, which means no limit", s.PublishRate)
+	case !(s.PublishRate >= 0 && s.PublishRate <= 1e9): // neither holds for NaN
+		return fmt.Errorf("--publish-rate %v is outside 0, which means no limit, to 1e9", s.PublishRate)
 	case s.MaxHeader < 1<<10 || s.MaxHeader > 1<<20:
 		return fmt.Errorf("--max-header %d is outside 1KiB to 1MiB", s.MaxHeader)
 	case s.HeadTimeout < 100*time.Millisecond:

@@ -559,6 +559,26 @@ func TestWhereAStreamBegins(t *testing.T) {
 	w.do("GET", "/t/main/s?since=nonsense", "", "Accept: text/event-stream").want(t, 400, "since")
 }
 
+// TestMalformedQuery: what cannot be read is refused, whatever the method; a
+// pattern in it that was dropped would have changed the answer.
+func TestMalformedQuery(t *testing.T) {
+	w := start(t, options{})
+	bearer := "Authorization: Bearer " + w.key(access.KeySpec{Domain: "main", Name: "all", Publish: patterns(t, "**"), Subscribe: patterns(t, "**"), Manage: patterns(t, "**")})
+	for _, method := range []string{"GET", "HEAD", "POST", "DELETE"} {
+		for _, query := range []string{"topic=%zz", "topic=b&topic=c%", "a;b"} {
+			a := w.do(method, "/t/main/a?"+query, "", bearer)
+			says := "query"
+			if method == "HEAD" {
+				says = "" // a HEAD has no body to say it in
+			}
+			a.want(t, 400, says)
+			if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+				t.Errorf("%s ?%s: Content-Type %q", method, query, got)
+			}
+		}
+	}
+}
+
 func TestHeadAndDelete(t *testing.T) {
 	w := start(t, options{})
 	first := w.publish("/t/main/gone", "1")

@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -49,9 +51,18 @@ func TestImportsPointDown(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, out)
 	}
+	house, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := maps.Clone(below)
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		name := strings.TrimPrefix(fields[0], "crier/")
+		delete(gone, name)
+		if !strings.Contains(string(house), "`"+name+"`") {
+			t.Errorf("ARCHITECTURE.md does not name %s", name)
+		}
 		allowed, known := below[name]
 		if !known {
 			t.Errorf("package %s is not in the table: say in ARCHITECTURE.md what it is and here what it may import", name)
@@ -65,5 +76,8 @@ func TestImportsPointDown(t *testing.T) {
 				t.Errorf("%s must not import %s", name, dep)
 			}
 		}
+	}
+	for name := range gone {
+		t.Errorf("the table has %s, which is not there", name)
 	}
 }
