@@ -184,7 +184,7 @@ func (f *Flow) Move(w *wire.Worker, s *wire.Socket) (Flowed, error) {
 			f.live = true
 			return FlowIdle, nil
 		}
-		if err := f.pass(r, s); err != nil || s.Full() {
+		if all, err := f.pass(r, s); err != nil || !all {
 			return FlowFull, err
 		}
 	}
@@ -204,13 +204,13 @@ func (f *Flow) tookGap(b *hub.Batch) (bool, Flowed) {
 	return true, FlowGap
 }
 
-// pass writes what was polled.
-func (f *Flow) pass(r *round, s *wire.Socket) error {
+// pass writes what was polled, and reports whether that was taken wholly.
+func (f *Flow) pass(r *round, s *wire.Socket) (all bool, err error) {
 	entries := r.batch.Entries
 	bytes := r.assemble(entries, f.enc)
 	n, err := f.write(s, bytes)
 	if err != nil {
-		return err
+		return false, err
 	}
 	written := len(entries)
 	if n < len(bytes) {
@@ -218,7 +218,7 @@ func (f *Flow) pass(r *round, s *wire.Socket) error {
 		if written == 0 {
 			f.sub.Rewind(entries[0].ID.Seq - 1)
 			f.live = false
-			return nil
+			return false, nil
 		}
 		f.keep(bytes[n:r.ends[written-1]], len(entries) == 1)
 		f.sub.Rewind(entries[written-1].ID.Seq)
@@ -231,7 +231,7 @@ func (f *Flow) pass(r *round, s *wire.Socket) error {
 		r.observe(entries[0].Time)
 	}
 	f.live = false
-	return nil
+	return n == len(bytes), nil
 }
 
 // keep keeps the rest of a frame; shared says that nobody will change it.
@@ -255,7 +255,7 @@ func (f *Flow) Replay(ctx context.Context, w *wire.Worker, s *wire.Socket) (Flow
 	for range replayTurns {
 		part, ok := f.sub.Replay(ctx, f.enc)
 		if ok {
-			if err := f.passPart(r, s, part); err != nil || s.Full() {
+			if all, err := f.passPart(r, s, part); err != nil || !all {
 				return FlowFull, err
 			}
 			continue
@@ -271,25 +271,26 @@ func (f *Flow) Replay(ctx context.Context, w *wire.Worker, s *wire.Socket) (Flow
 			f.stuck = true
 			return FlowIdle, nil
 		}
-		if err := f.pass(r, s); err != nil || s.Full() {
+		if all, err := f.pass(r, s); err != nil || !all {
 			return FlowFull, err
 		}
 	}
 	return FlowBehind, nil
 }
 
-// passPart writes a part of a piece of history.
-func (f *Flow) passPart(r *round, s *wire.Socket, p hub.Part) error {
+// passPart writes a part of a piece of history, and reports whether that was
+// taken wholly.
+func (f *Flow) passPart(r *round, s *wire.Socket, p hub.Part) (all bool, err error) {
 	bytes := p.Bytes()
 	n, err := f.write(s, bytes)
 	if err != nil {
-		return err
+		return false, err
 	}
 	messages, newest := p.Len(), p.Newest()
 	if n < len(bytes) {
 		if n == 0 {
 			f.sub.Rewind(p.After)
-			return nil
+			return false, nil
 		}
 		var end int
 		messages, newest, end = p.Cut(n)
@@ -300,7 +301,7 @@ func (f *Flow) passPart(r *round, s *wire.Socket, p hub.Part) error {
 	f.conn.Messages.Add(uint64(messages))
 	r.messages += messages
 	r.bytes += n
-	return nil
+	return n == len(bytes), nil
 }
 
 // sampleEvery is of how many deliveries one is timed: reading the clock and

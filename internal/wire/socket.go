@@ -62,7 +62,6 @@ func (s *Socket) Write(p []byte) (n int, err error) {
 	if s.fd < 0 {
 		return 0, ErrClosed
 	}
-	s.full.Store(false)
 	for n < len(p) {
 		m, err := s.loop.kernel.Write(int(s.fd), p[n:])
 		n += m
@@ -78,6 +77,7 @@ func (s *Socket) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 	}
+	s.full.Store(false)
 	return n, nil
 }
 
