@@ -155,7 +155,7 @@ func (s *Server) publicHandler() http.Handler {
 		SSE:  sse.New(sse.Config{Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log, Heartbeat: s.cfg.Heartbeat}),
 		Pull: pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
 		WebSocket: websocket.New(websocket.Config{
-			Hub: s.hub, Metrics: s.table.Metrics(), Logger: s.log,
+			Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log,
 			MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
 		}),
 		Limits:  httpapi.Limits{Message: int64(s.cfg.MaxMessage), Patterns: s.cfg.MaxPatterns},

@@ -155,6 +155,10 @@ func (e *Engine) Close() error {
 // Context ends with Close: for work that is done away from the loops.
 func (e *Engine) Context() context.Context { return e.life }
 
+// Go runs work of a socket's on a goroutine of its own, for which Close waits.
+// The work ends with Context.
+func (e *Engine) Go(work func()) { e.wg.Go(work) }
+
 // Open counts the sockets that are open.
 func (e *Engine) Open() int { return int(e.open.Load()) }
 

@@ -74,7 +74,7 @@ func NewEnv(t *testing.T, d Driver, tailBytes int64) *Env {
 	}
 	e.Table = transport.NewTable(0, nil, e.Metrics)
 	if d.Traits().Wire {
-		if e.Wire, err = wire.New(wire.Config{Kernel: newKernel, Loops: 2}); err != nil {
+		if e.Wire, err = wire.New(wire.Config{Kernel: NewKernel, Loops: 2}); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = e.Wire.Close() })

@@ -22,7 +22,8 @@ type kernel struct {
 
 type adopted struct{ *conn }
 
-func newKernel() (wire.Kernel, error) {
+// NewKernel makes a kernel of connections made by [Pair], or of an [Env].
+func NewKernel() (wire.Kernel, error) {
 	k := &kernel{conns: map[int]*adopted{}, pending: map[uint64]wire.Event{}}
 	k.changed = sync.NewCond(&k.mu)
 	return k, nil
@@ -37,7 +38,8 @@ func (k *kernel) Adopt(nc net.Conn) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.last++
-	k.conns[k.last] = &adopted{conn: c}
+	k.conns[k.last] = &adopted{newConn(c.in, c.out, 0)}
+	c.adopted.Store(true)
 	return k.last, nil
 }
 
@@ -119,11 +121,11 @@ func (k *kernel) Write(fd int, p []byte) (int, error) {
 	if h.refused || h.ended {
 		return 0, io.ErrClosedPipe
 	}
-	n := min(len(p), socketBuffer-(len(h.data)-h.from))
+	n := min(len(p), h.room-(len(h.data)-h.from))
 	if n == 0 {
 		return 0, wire.ErrAgain
 	}
-	if h.from >= socketBuffer {
+	if h.from >= h.room {
 		h.data, h.from = h.data[:copy(h.data, h.data[h.from:])], 0
 	}
 	h.data = append(h.data, p[:n]...)

@@ -97,8 +97,8 @@ func (c *socket) endOfPoll(st *stream, err error) ending {
 
 // endOfPublish says how a raw socket ends whose peer sent what could not be
 // published.
-func (c *socket) endOfPublish(err error) ending {
-	p := c.srv.problemOf(err)
+func (s *Server) endOfPublish(err error) ending {
+	p := s.problemOf(err)
 	code := frame.Policy
 	switch {
 	case p.Status == http.StatusRequestEntityTooLarge:

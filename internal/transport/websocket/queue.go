@@ -78,6 +78,13 @@ func (q *queue) take(most int, unread bool) (batch []request, wait bool) {
 	return batch, false
 }
 
+// busy reports whether requests are being carried out.
+func (q *queue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running
+}
+
 // release ends n requests, whose answers, if any, were written.
 func (q *queue) release(n, answers int) {
 	q.mu.Lock()

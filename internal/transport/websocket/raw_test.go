@@ -18,13 +18,28 @@ import (
 	"crier/internal/message"
 	"crier/internal/problem"
 	"crier/internal/transport"
+	"crier/internal/transport/transporttest"
 	"crier/internal/transport/websocket"
+	"crier/internal/wire"
 )
 
-// bubble runs a test in fake time.
+// bubble runs a test in fake time: with goroutines for each socket, and on
+// the wire.
 func bubble(t *testing.T, cfg websocket.Config, test func(t *testing.T, s *site)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, newSite(t, cfg)) })
+	t.Run("goroutines", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, newSite(t, cfg)) })
+	})
+	t.Run("wire", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := cfg
+			var err error
+			if cfg.Wire, err = wire.New(wire.Config{Kernel: transporttest.NewKernel}); err != nil {
+				t.Fatal(err)
+			}
+			test(t, newSite(t, cfg))
+		})
+	})
 }
 
 func TestRawDelivers(t *testing.T) {

@@ -76,6 +76,15 @@ func newSocket(s *Server, conn *transport.Conn) *socket {
 	return c
 }
 
+// received implements [rawPeer].
+func (c *socket) received(n int) {
+	c.conn.Received.Add(uint64(n))
+	c.queue.release(n, 0)
+}
+
+// age is the time since the socket began, which is never 0.
+func (c *socket) age() time.Duration { return max(time.Since(c.began), 1) }
+
 // open takes the connection over from the HTTP server and finishes the
 // opening handshake. It returns what the peer sent already. An error means
 // that nothing was written.

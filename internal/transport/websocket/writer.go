@@ -71,8 +71,8 @@ type writer struct {
 
 // write writes what there is to write until the socket has ended.
 func (c *socket) write(m mode) {
-	w := writer{socket: c, mode: m, vigil: newVigil(&c.srv.cfg, c.began)}
-	timer := time.NewTimer(w.vigil.wait(time.Now()))
+	w := writer{socket: c, mode: m, vigil: newVigil(&c.srv.cfg)}
+	timer := time.NewTimer(w.vigil.wait(c.age()))
 	defer timer.Stop()
 	for {
 		t := c.turn()
@@ -80,10 +80,10 @@ func (c *socket) write(m mode) {
 			w.goodbye(t)
 			return
 		}
-		due := w.vigil.due(time.Now())
+		due := w.vigil.due(c.age())
 		if t.idle() && !due {
 			w.rest()
-			timer.Reset(w.vigil.wait(time.Now()))
+			timer.Reset(w.vigil.wait(c.age()))
 			select {
 			case <-c.wake:
 			case <-timer.C:
@@ -207,7 +207,7 @@ func (w *writer) flush() error {
 			moved = now
 		}
 		w.conn.Bytes.Add(uint64(n))
-		w.vigil.wrote(int(n), began, now)
+		w.vigil.wrote(int(n), began.Sub(w.began), now.Sub(w.began))
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
@@ -252,8 +252,8 @@ func (w *writer) tally() {
 	if p.answers > 0 {
 		w.queue.release(p.answers, p.replies)
 	}
-	if !p.pinged.IsZero() {
-		w.vigil.asked(p.pinged, time.Now())
+	if p.pinged != 0 {
+		w.vigil.asked(p.pinged, w.age())
 	}
 	if p.frames == 0 {
 		return
@@ -268,7 +268,7 @@ func (w *writer) tally() {
 
 // keepWatch pings, tells cursors, and gives a silent peer up.
 func (w *writer) keepWatch() {
-	v, now := &w.vigil, time.Now()
+	v, now := &w.vigil, w.age()
 	v.listen(time.Duration(w.heard.Load()), time.Duration(w.ponged.Load()))
 	if v.overdue(now) {
 		if !w.held.Load() {
