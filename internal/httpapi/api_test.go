@@ -694,6 +694,29 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// TestBadHandshakes: a WebSocket is refused with the document of its status.
+func TestBadHandshakes(t *testing.T) {
+	w := start(t, options{})
+	for _, tt := range []struct {
+		name    string
+		headers []string
+		status  int
+		says    string
+	}{
+		{"another version", []string{"Sec-WebSocket-Version: 8"}, 426, "upgrade-required"},
+		{"no key", []string{"Sec-WebSocket-Version: 13"}, 400, "Sec-WebSocket-Key"},
+		{"another site", []string{"Sec-WebSocket-Version: 13", "Origin: https://evil.example.com"}, 403, "forbidden"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := w.do("GET", "/t/main/a", "", append(tt.headers, "Connection: Upgrade", "Upgrade: websocket")...)
+			a.want(t, tt.status, tt.says, fmt.Sprintf(`"status":%d`, tt.status))
+			if tt.status == 426 && a.header.Get("Sec-WebSocket-Version") != "13" {
+				t.Errorf("426 names version %q", a.header.Get("Sec-WebSocket-Version"))
+			}
+		})
+	}
+}
+
 func TestLimits(t *testing.T) {
 	w := start(t, options{rate: 0.001, perAddr: 1})
 	w.publish("/t/main/a", "1")

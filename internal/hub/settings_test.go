@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"crier/internal/engine"
@@ -137,5 +138,21 @@ func TestDeletionThatFails(t *testing.T) {
 				t.Errorf("the new domain has a head of %d, %v", s.Head, err)
 			}
 		})
+	}
+}
+
+// A domain may be deleted while the hub is being closed.
+func TestDeletionWhileClosing(t *testing.T) {
+	for range 60 {
+		h, _ := open(t, hub.Config{})
+		d, err := h.CreateDomain(t.Context(), "shop", hub.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = h.DropDomain(t.Context(), "shop") }) // or it is too late
+		wg.Go(func() { _ = h.Close() })
+		wg.Wait()
+		<-d.Done()
 	}
 }

@@ -25,6 +25,7 @@ const (
 	TypeUnsupportedMedia = prefix + "unsupported-media-type"
 	TypeKeyReused        = prefix + "idempotency-key-reused"
 	TypeNotSupported     = prefix + "not-supported"
+	TypeUpgradeRequired  = prefix + "upgrade-required"
 	TypeTooManyRequests  = prefix + "too-many-requests"
 	TypeInternal         = prefix + "internal"
 	TypeUnavailable      = prefix + "unavailable"
@@ -52,6 +53,7 @@ var kinds = [...]Kind{
 	{TypeUnsupportedMedia, "Unsupported media type", http.StatusUnsupportedMediaType, "The body is of a Content-Type that is not taken here."},
 	{TypeKeyReused, "Idempotency key reused", http.StatusUnprocessableEntity, "The Idempotency-Key was used with another body within ten minutes."},
 	{TypeNotSupported, "Not supported", http.StatusUnprocessableEntity, "The setting is a good one, but the engine of this server or domain cannot hold it."},
+	{TypeUpgradeRequired, "Upgrade required", http.StatusUpgradeRequired, "The WebSocket version asked for is not served; Sec-WebSocket-Version says which is."},
 	{TypeTooManyRequests, "Too many requests", http.StatusTooManyRequests, "A rate or number is over its limit; Retry-After says when to come back."},
 	{TypeInternal, "Internal error", http.StatusInternalServerError, "The server failed in a way that it should not; its log has more."},
 	{TypeUnavailable, "Unavailable", http.StatusServiceUnavailable, "The engine is away or the server stops; nothing was done unless the detail says so. Retry-After says when to come back."},
@@ -110,6 +112,9 @@ func UnsupportedMedia(detail string) *Problem { return of(TypeUnsupportedMedia, 
 
 // KeyReused is a 422.
 func KeyReused(detail string) *Problem { return of(TypeKeyReused, detail) }
+
+// UpgradeRequired is a 426. The caller sets Sec-WebSocket-Version and Upgrade.
+func UpgradeRequired(detail string) *Problem { return of(TypeUpgradeRequired, detail) }
 
 // NotSupported is a 422.
 func NotSupported(detail string) *Problem { return of(TypeNotSupported, detail) }
