@@ -41,6 +41,7 @@ type options struct {
 	origins []string
 	rate    float64
 	perAddr int
+	body    time.Duration // in which a body has to come
 }
 
 func start(t *testing.T, o options) *world {
@@ -66,7 +67,7 @@ func start(t *testing.T, o options) *world {
 		SSE:       sse.New(sse.Config{Hub: w.hub}),
 		Pull:      pull.New(pull.Config{Hub: w.hub}),
 		WebSocket: websocket.New(websocket.Config{Hub: w.hub, Problem: httpapi.ProblemOf}),
-		Limits:    httpapi.Limits{Message: 1 << 20, Patterns: 64},
+		Limits:    httpapi.Limits{Message: 1 << 20, Patterns: 64, BodyTime: o.body},
 		Version:   "test",
 	})
 	srv := httptest.NewServer(api)

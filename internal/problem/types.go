@@ -19,6 +19,7 @@ const (
 	TypeNotFound         = prefix + "not-found"
 	TypeMethodNotAllowed = prefix + "method-not-allowed"
 	TypeNotAcceptable    = prefix + "not-acceptable"
+	TypeTimeout          = prefix + "request-timeout"
 	TypeConflict         = prefix + "conflict"
 	TypeKeyInFlight      = prefix + "idempotency-key-in-flight"
 	TypeTooLarge         = prefix + "too-large"
@@ -47,6 +48,7 @@ var kinds = [...]Kind{
 	{TypeNotFound, "Not found", http.StatusNotFound, "There is nothing of this name, or not for this credential."},
 	{TypeMethodNotAllowed, "Method not allowed", http.StatusMethodNotAllowed, "The path is there, for the methods in the Allow header."},
 	{TypeNotAcceptable, "Not acceptable", http.StatusNotAcceptable, "There is no representation that the Accept header allows."},
+	{TypeTimeout, "Request timeout", http.StatusRequestTimeout, "The client took too long to send the body; nothing was done."},
 	{TypeConflict, "Conflict", http.StatusConflict, "It is there already, is needed by the server itself, or was changed meanwhile."},
 	{TypeKeyInFlight, "Idempotency key in flight", http.StatusConflict, "A publish with the same Idempotency-Key is under way; ask again for its answer."},
 	{TypeTooLarge, "Too large", http.StatusRequestEntityTooLarge, "The body, or a message in it, is over the limit that the detail names."},
@@ -93,6 +95,9 @@ func MethodNotAllowed(detail string) *Problem { return of(TypeMethodNotAllowed, 
 
 // NotAcceptable is a 406.
 func NotAcceptable(detail string) *Problem { return of(TypeNotAcceptable, detail) }
+
+// Timeout is a 408.
+func Timeout(detail string) *Problem { return of(TypeTimeout, detail) }
 
 // Conflict is a 409.
 func Conflict(detail string) *Problem { return of(TypeConflict, detail) }
