@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -109,3 +110,21 @@ func TestBodyTimeEnds(t *testing.T) {
 	c.post("Content-Length: 4", "body")
 	c.answer().want(t, 201)
 }
+
+func TestBodyCutShort(t *testing.T) {
+	w := start(t, options{})
+	req, err := http.NewRequestWithContext(t.Context(), "POST", w.url+"/t/main/a", io.MultiReader(strings.NewReader("half"), errReader{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := http.DefaultTransport.RoundTrip(req); err == nil {
+		t.Fatal("want the client's own error")
+	}
+	if p := w.page("/t/main/a"); len(p.Messages) != 0 {
+		t.Fatalf("half a body was published: %+v", p)
+	}
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, errors.New("cut") }
