@@ -113,7 +113,7 @@ func (a *API) listenOn(t target, more []string, who *access.Identity) (transport
 	}
 	patterns := make([]topic.Pattern, len(names))
 	for i, name := range names {
-		p, err := topic.ParsePattern(name)
+		p, err := topic.ParsePattern(strings.Clone(name)) // which outlives its request
 		if err != nil {
 			return l, problem.BadRequest(err.Error())
 		}

@@ -22,7 +22,8 @@ type loop struct {
 	asleep  bool       // deliver has to be kicked
 
 	slotsMu sync.RWMutex // guards the fields below
-	slots   []slot
+	slots   []*[slotChunk]slot
+	used    uint32 // slots that were ever given out
 	free    []uint32
 	closing bool
 }
@@ -33,6 +34,12 @@ type slot struct {
 	socket     *Socket
 	generation uint32
 }
+
+// slotChunk is how many slots are made at a time: they never move.
+const slotChunk = 256
+
+// at returns a slot that was given out. The caller holds slotsMu.
+func (l *loop) at(number uint32) *slot { return &l.slots[number/slotChunk][number%slotChunk] }
 
 func newLoop(e *Engine, k Kernel) *loop {
 	l := &loop{engine: e, kernel: k, began: time.Now(), kick: make(chan struct{}, 1)}
@@ -53,11 +60,14 @@ func (l *loop) enter(s *Socket) error {
 	if n := len(l.free); n > 0 {
 		s.slot, l.free = l.free[n-1], l.free[:n-1]
 	} else {
-		s.slot = uint32(len(l.slots))
-		l.slots = append(l.slots, slot{})
+		s.slot = l.used
+		if l.used%slotChunk == 0 {
+			l.slots = append(l.slots, new([slotChunk]slot))
+		}
+		l.used++
 	}
-	l.slots[s.slot].socket = s
-	data := l.slots[s.slot].data(s.slot)
+	l.at(s.slot).socket = s
+	data := l.at(s.slot).data(s.slot)
 	l.slotsMu.Unlock()
 	return l.kernel.Watch(int(s.fd), data)
 }
@@ -68,7 +78,8 @@ func (p *slot) data(number uint32) uint64 { return uint64(p.generation)<<32 | ui
 func (l *loop) leave(s *Socket) {
 	l.slotsMu.Lock()
 	defer l.slotsMu.Unlock()
-	l.slots[s.slot] = slot{generation: l.slots[s.slot].generation + 1}
+	p := l.at(s.slot)
+	*p = slot{generation: p.generation + 1}
 	l.free = append(l.free, s.slot)
 }
 
@@ -77,10 +88,10 @@ func (l *loop) find(data uint64) *Socket {
 	l.slotsMu.RLock()
 	defer l.slotsMu.RUnlock()
 	number := uint32(data)
-	if int(number) >= len(l.slots) || l.slots[number].generation != uint32(data>>32) {
+	if number >= l.used || l.at(number).generation != uint32(data>>32) {
 		return nil
 	}
-	return l.slots[number].socket
+	return l.at(number).socket
 }
 
 // schedule has a socket given a turn.
@@ -160,10 +171,10 @@ func (l *loop) read() {
 func (l *loop) close() {
 	l.slotsMu.Lock()
 	l.closing = true
-	left := make([]*Socket, 0, len(l.slots))
-	for _, p := range l.slots {
-		if p.socket != nil {
-			left = append(left, p.socket)
+	var left []*Socket
+	for number := range l.used {
+		if s := l.at(number).socket; s != nil {
+			left = append(left, s)
 		}
 	}
 	l.slotsMu.Unlock()

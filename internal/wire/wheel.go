@@ -53,7 +53,7 @@ func (h *wheel) file(s *Socket) {
 func (l *loop) dataOf(s *Socket) uint64 {
 	l.slotsMu.RLock()
 	defer l.slotsMu.RUnlock()
-	return l.slots[s.slot].data(s.slot)
+	return l.at(s.slot).data(s.slot)
 }
 
 // fire gives turns to the sockets whose time has come, and returns when it

@@ -50,7 +50,7 @@ type identity struct {
 }
 
 // OnEnd implements [transport.Ender].
-func (i identity) OnEnd(fn func(cause error)) (stop func()) {
+func (i *identity) OnEnd(fn func(cause error)) (stop func()) {
 	unhook := context.AfterFunc(i.Context, func() { fn(context.Cause(i.Context)) })
 	return func() { unhook() }
 }
@@ -142,7 +142,7 @@ func (e *Env) grant(ctx context.Context, o Options) (l transport.Listen, err err
 		}
 	}
 	l.Conn, err = e.Table.Open(ctx, transport.Info{
-		Transport: e.driver.Traits().Name, Remote: netip.MustParseAddr("192.0.2.1"), Domain: l.Domain.Name(), Identity: e.identity,
+		Transport: e.driver.Traits().Name, Remote: netip.MustParseAddr("192.0.2.1"), Domain: l.Domain.Name(), Identity: &e.identity,
 	})
 	return l, err
 }

@@ -91,7 +91,7 @@ func (c *socket) endOfPoll(st *stream, err error) ending {
 	if cause != err {
 		return endOf(cause)
 	}
-	c.srv.cfg.Logger.Error("subscription failed", "connection", c.conn.ID, "error", err)
+	c.srv.cfg.Logger.Error("subscription failed", "connection", c.conn.ID(), "error", err)
 	return ending{code: frame.Internal, reason: "internal error", label: "internal"}
 }
 

@@ -119,7 +119,7 @@ func (c *socket) serve(m mode, initial []byte) {
 	c.wg.Wait()
 	late.Stop()
 	c.srv.cfg.Metrics.Ended.WithLabelValues(transportName, c.bye.label).Inc()
-	c.srv.cfg.Logger.Debug("socket ended", "connection", c.conn.ID, "reason", c.bye.label, "code", uint16(c.bye.code))
+	c.srv.cfg.Logger.Debug("socket ended", "connection", c.conn.ID(), "reason", c.bye.label, "code", uint16(c.bye.code))
 }
 
 // end says how the socket ends; the first to say it decides. From then on

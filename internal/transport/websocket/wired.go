@@ -243,7 +243,7 @@ func (c *wired) endOfFlow(err error) ending {
 	if err == transport.ErrGone {
 		return lost
 	}
-	c.srv.cfg.Logger.Error("subscription failed", "connection", c.conn.ID, "error", err)
+	c.srv.cfg.Logger.Error("subscription failed", "connection", c.conn.ID(), "error", err)
 	return ending{code: frame.Internal, reason: "internal error", label: "internal"}
 }
 
@@ -294,7 +294,7 @@ func (c *wired) finish(e ending) {
 	sub.Close()
 	c.conn.Release()
 	c.srv.cfg.Metrics.Ended.WithLabelValues(transportName, e.label).Inc()
-	c.srv.cfg.Logger.Debug("socket ended", "connection", c.conn.ID, "reason", e.label, "code", uint16(e.code))
+	c.srv.cfg.Logger.Debug("socket ended", "connection", c.conn.ID(), "reason", e.label, "code", uint16(e.code))
 }
 
 // Gone implements [wire.Handler].
