@@ -84,11 +84,21 @@ func (b *Batch) Empty() bool { return b.Gap == nil && len(b.Entries) == 0 && !b.
 // Subscribe begins at the place that the options name, which is fixed when it
 // returns: whatever is acknowledged after that is above "latest".
 func (d *Domain) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{domain: d, filter: o.Filter, waker: o.Waker, until: endless}
-	if err := s.begin(ctx, o); err != nil {
-		return nil, fmt.Errorf("subscribe: %w", err)
+	var s *Subscription
+	for {
+		d.mu.RLock()
+		rollbacks := d.rollbacks
+		d.mu.RUnlock()
+		s = &Subscription{domain: d, filter: o.Filter, waker: o.Waker, until: endless}
+		if err := s.begin(ctx, o); err != nil {
+			return nil, fmt.Errorf("subscribe: %w", err)
+		}
+		d.mu.Lock()
+		if d.rollbacks == rollbacks {
+			break
+		}
+		d.mu.Unlock() // the log fell back meanwhile: the place may be of the past
 	}
-	d.mu.Lock()
 	select {
 	case <-d.done:
 		d.mu.Unlock()
