@@ -61,6 +61,9 @@ func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger
 	}
 	failed := make(chan error, len(s.listeners)+1)
 	s.serve(failed)
+	life, stop := context.WithCancel(ctx)
+	defer stop()
+	s.serving.Go(func() { thrift(life) })
 	s.state.set(admin.Listening)
 	s.announce()
 	var err error
@@ -68,6 +71,7 @@ func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	stop()
 	s.drain()
 	return errors.Join(err, s.close())
 }
