@@ -121,21 +121,21 @@ func (s *Subscription) Replay(ctx context.Context, enc *Encoding) (part Part, ok
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if s.place() != at.after || d.rollbacks != at.rollbacks || s.gap != nil {
+	if p.next > s.until || s.place() != at.after || d.rollbacks != at.rollbacks || s.gap != nil {
 		return Part{}, false
 	}
 	s.moveTo(p.next)
 	return Part{p, at.after, first}, true
 }
 
-// replayFrom says whether history comes next that can be replayed: there is
-// nothing else to tell, and no end before the tail.
+// replayFrom says whether history comes next that can be replayed, and there is
+// nothing to tell before it.
 func (s *Subscription) replayFrom() found {
 	d := s.domain
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	from := s.place() + 1
-	if s.gap != nil || s.rolled != nil || s.ends() || from >= d.tail.first {
+	if s.gap != nil || s.rolled != nil || from >= d.tail.first || from > s.until {
 		return found{}
 	}
 	return found{stored: true, after: from - 1, upTo: d.tail.head(), rollbacks: d.rollbacks}
