@@ -61,6 +61,7 @@ func (p *pool) work() {
 		if !ok {
 			return
 		}
+		t.socket.left()
 		again := t.work(w)
 		w.over()
 		if again {

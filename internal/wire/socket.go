@@ -146,6 +146,12 @@ func (s *Socket) Away(work func(w *Worker) (again bool)) {
 	s.loop.engine.away.submit(task{s, work})
 }
 
+// left waits for the handler's call that put work away to be over.
+func (s *Socket) left() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+}
+
 // back ends being away.
 func (s *Socket) back() {
 	s.mu.Lock()

@@ -87,7 +87,7 @@ func endOf(cause error) ending {
 
 // endOfPoll says what it means that a subscription cannot go on.
 func (c *socket) endOfPoll(st *stream, err error) ending {
-	cause := transport.PollEnded(c.conn.Context(), c.srv.cfg.Hub, st.sub, err)
+	cause := transport.PollEnded(c.life, c.srv.cfg.Hub, st.sub, err)
 	if cause != err {
 		return endOf(cause)
 	}

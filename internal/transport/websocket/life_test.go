@@ -160,6 +160,7 @@ func TestPings(t *testing.T) {
 			t.Errorf("given up after %v", took)
 		}
 		silent.expect("gone")
+		time.Sleep(2 * time.Second) // in which the peer might have closed too
 		if s.ended("unanswered") != 1 {
 			t.Error("not counted")
 		}
@@ -358,7 +359,9 @@ func TestWhatWasSentBeforeTheEnd(t *testing.T) {
 				}
 				synctest.Wait()
 				tt.end(s, p)
-				s.serving.Wait()
+				for s.table.Len() > 0 {
+					time.Sleep(time.Second)
+				}
 				if got := len(s.history()); got != tt.want {
 					t.Errorf("%d messages in the log, want %d", got, tt.want)
 				}

@@ -128,7 +128,7 @@ func (c *socket) submit(m mode, r request) bool {
 // work carries requests out until there are none. When the server wants the
 // socket to end the rest is dropped; when only the peer went it is not.
 func (c *socket) work(m mode) {
-	for c.conn.Context().Err() == nil {
+	for c.life.Err() == nil {
 		batch, wait := c.queue.take(m.together(), c.ending())
 		switch {
 		case wait:

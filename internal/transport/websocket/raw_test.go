@@ -80,6 +80,7 @@ func TestRawPublishes(t *testing.T) {
 		if got, want := s.history(), []string{"a/b early", "a/b one", "b a/b \xff", "a/b in parts", "a/b "}; !slices.Equal(got, want) {
 			t.Errorf("the log has %q, want %q", got, want)
 		}
+		synctest.Wait()
 		if n := s.table.List("", 1, nil)[0].Received.Load(); n != 5 {
 			t.Errorf("%d messages counted", n)
 		}

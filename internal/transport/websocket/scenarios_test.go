@@ -27,6 +27,10 @@ func TestScenariosRawWire(t *testing.T) { transporttest.Run(t, driver{wire: true
 
 func TestScenariosSession(t *testing.T) { transporttest.Run(t, driver{protocol: websocket.Protocol}) }
 
+func TestScenariosSessionWire(t *testing.T) {
+	transporttest.Run(t, driver{protocol: websocket.Protocol, wire: true})
+}
+
 // driver drives either mode with another library's frames.
 type driver struct {
 	protocol string

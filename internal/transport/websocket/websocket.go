@@ -176,7 +176,12 @@ func (s *Server) ServePublisher(w http.ResponseWriter, _ *http.Request, h Handsh
 // also if first is nil; the caller opened it and closes it when this returns.
 // An error means that nothing was written yet and the caller answers the
 // request.
-func (s *Server) ServeSession(w http.ResponseWriter, _ *http.Request, h Handshake, conn *transport.Conn, first *transport.Listen, sess Session) error {
+//
+// The socket may outlive the call: it then belongs to the wire.
+func (s *Server) ServeSession(w http.ResponseWriter, r *http.Request, h Handshake, conn *transport.Conn, first *transport.Listen, sess Session) error {
+	if s.cfg.Wire != nil && transport.Adoptable(r) {
+		return s.serveWiredSession(w, h, conn, first, sess)
+	}
 	c := newSocket(s, conn)
 	defer c.closeStreams()
 	m := newSessionMode(c, sess)

@@ -293,8 +293,7 @@ func (c *wired) finish(e ending) {
 	c.conn.Untrack(sub)
 	sub.Close()
 	c.conn.Release()
-	c.srv.cfg.Metrics.Ended.WithLabelValues(transportName, e.label).Inc()
-	c.srv.cfg.Logger.Debug("socket ended", "connection", c.conn.ID(), "reason", e.label, "code", uint16(e.code))
+	c.srv.ended(c.conn, e)
 }
 
 // Gone implements [wire.Handler].

@@ -30,7 +30,7 @@ func (c *socket) tell(it item) {
 	c.mu.Lock()
 	c.items = append(c.items, it)
 	c.mu.Unlock()
-	c.wake.Wake()
+	c.waker.Wake()
 }
 
 // turn is what the writer does before it looks up again.
@@ -153,8 +153,13 @@ func (w *writer) isActive(st *stream) bool {
 
 // poll writes what a subscription has, and reports whether it may have more.
 func (w *writer) poll(st *stream) (again bool) {
+	return w.polled(st, st.sub.Poll(w.ctx, &w.pen.batch, turnMessages, turnBytes))
+}
+
+// polled writes what a poll brought.
+func (w *writer) polled(st *stream, err error) (again bool) {
 	p := w.pen
-	if err := st.sub.Poll(w.ctx, &p.batch, turnMessages, turnBytes); err != nil {
+	if err != nil {
 		w.end(w.endOfPoll(st, err))
 		return false
 	}
