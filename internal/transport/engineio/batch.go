@@ -22,6 +22,7 @@ type Batch struct {
 	messages int
 	sent     time.Time // see Sent
 	out      []byte    // as the transport writes it
+	plain    bool      // see ASCIIOnly
 }
 
 // Full reports whether the batch has enough. One that is not takes another
@@ -41,6 +42,12 @@ func (b *Batch) Add(binary bool, parts ...[]byte) {
 	})
 	b.messages++
 }
+
+// ASCIIOnly reports whether text beyond ASCII may not be understood: on polls
+// of protocol 3 its oldest clients, which cannot be told from others before
+// they have sent such text themselves, expect it in another form. A user that
+// can say the same in ASCII, as JSON can, does.
+func (b *Batch) ASCIIOnly() bool { return b.plain }
 
 // Sent notes when the first message of the batch was sent by whoever did, for
 // the measure of how long delivery takes. It is for users that keep up.

@@ -82,7 +82,7 @@ func (s *Session) beginPoll(w http.ResponseWriter) (done chan struct{}, ok bool)
 func (s *Session) awaitBatch(b *Batch, r *http.Request) error {
 	var held <-chan time.Time
 	for {
-		s.gather(b)
+		s.gather(b, true)
 		s.mu.Lock()
 		probing := s.socket != nil && !s.upgraded
 		switch {
@@ -141,6 +141,7 @@ func payloadHeader(w http.ResponseWriter, binary bool, n int) {
 
 func (s *Session) writePoll(w http.ResponseWriter, b *Batch) {
 	var binary bool
+	s.double(b.packets)
 	b.out, binary = packet.AppendPayload(b.out[:0], s.version, s.base64, b.packets)
 	payloadHeader(w, binary, len(b.out))
 	st := s.srv.streams.Open(w, s.conn)
@@ -226,6 +227,9 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request) (status int, 
 	for p, err := range packet.Payload(s.version, binary, body) {
 		if err != nil {
 			return http.StatusBadRequest, fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
+		if s.version == packet.V3 && !binary {
+			p = s.undouble(p)
 		}
 		if err := s.take(p); err != nil {
 			if errors.Is(err, errPeerClosed) {

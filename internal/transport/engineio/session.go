@@ -53,6 +53,7 @@ type Session struct {
 	pulse   pulse
 	busy    atomic.Bool // a write is under way
 	done    atomic.Bool // finish was called
+	dialect atomic.Int32
 
 	receiving sync.Mutex // held while a packet of the peer is carried out
 
@@ -197,7 +198,8 @@ func (s *Session) queue(p packet.Packet) {
 }
 
 // gather fills a batch. Only the outlet calls it.
-func (s *Session) gather(b *Batch) {
+func (s *Session) gather(b *Batch, polled bool) {
+	b.plain = polled && s.version == packet.V3 && s.dialect.Load() == unknown
 	s.mu.Lock()
 	for _, p := range s.outgoing {
 		b.control(p)

@@ -167,7 +167,7 @@ func (c *socket) write() {
 	s := c.session
 	b := c.srv.batch()
 	for {
-		s.gather(b)
+		s.gather(b, false)
 		b.out = c.appendPong(b.out)
 		for i := range b.packets {
 			b.out = appendFrame(b.out, s, b.packets[i])
