@@ -108,6 +108,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open domains: %w", err)
 	}
+	if err := s.openRedis(ctx); err != nil {
+		return err
+	}
 	if s.wire, err = wire.New(wire.Config{Logger: s.log}); err != nil && !errors.Is(err, wire.ErrUnsupported) {
 		return fmt.Errorf("start the loops of sockets: %w", err)
 	}
@@ -188,6 +191,9 @@ func (s *Server) close() error {
 	}
 	if s.realizehit != nil {
 		s.realizehit.Close()
+	}
+	if s.redis != nil {
+		s.redis.Close()
 	}
 	if s.wire != nil {
 		errs = append(errs, s.wire.Close())
