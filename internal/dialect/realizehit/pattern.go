@@ -80,22 +80,23 @@ func parseValue(raw json.RawMessage) (string, error) {
 	case string:
 		return strings.TrimSpace(v), nil
 	case json.Number:
-		return decimal(v.String()), nil
+		return decimal(v.String())
 	}
 	return "", errors.New("its value is neither a string nor a number")
 }
 
-// decimal writes a number as JavaScript does, if it is a whole one that can be
-// a value.
-func decimal(s string) string {
-	if word(s) == len(s) && strings.IndexAny(s, "eE") < 0 {
-		return s
+// decimal gives a number's decimal text, as JavaScript writes it: of a whole
+// one that is not below 0, which is all that a value can be.
+func decimal(s string) (string, error) {
+	if strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' }) < 0 {
+		return s, nil
 	}
 	const exact = 1 << 53
-	if f, err := strconv.ParseFloat(s, 64); err == nil && f >= 0 && f < exact && f == float64(int64(f)) {
-		return strconv.FormatInt(int64(f), 10)
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f < 0 || f > exact || f != float64(int64(f)) {
+		return "", fmt.Errorf("its value %s is no whole number from 0 up", clip(s))
 	}
-	return s // which has a sign, a dot or an exponent: refused for it
+	return strconv.FormatInt(int64(f), 10), nil
 }
 
 // check holds a pattern to the rules.
