@@ -124,6 +124,7 @@ func (d *Dialect) accept(r *http.Request) (engineio.Admission, error) {
 	}
 	if err != nil {
 		if refusal, ok := errors.AsType[*access.Refusal](err); ok {
+			d.cfg.Table.Metrics().Refused.WithLabelValues(string(refusal.Reason)).Inc()
 			return engineio.Admission{}, &engineio.Refusal{Message: refusal.Detail}
 		}
 		return engineio.Admission{}, err
