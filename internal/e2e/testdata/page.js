@@ -81,7 +81,7 @@ async function ask(url, options, header) {
 // engineIO connects with engine.io-client, which the page has to have, and
 // sends a text.
 function engineIO(url, transports, text) {
-  const socket = new eio.Socket(url.replace('http', 'ws'), {path: '/ws', transports});
+  const socket = eio(url.replace('http', 'ws'), {path: '/ws', transports});
   socket.on('open', () => { life.push('open'); socket.send(text); });
   socket.on('upgrade', () => life.push('upgraded'));
   socket.on('close', why => life.push('closed ' + why));
