@@ -21,7 +21,7 @@ func (s *Serve) validateDialects() error {
 			return fmt.Errorf("--redis is no address such as redis://127.0.0.1:6379 (also rediss:// for TLS, unix:// for a socket)")
 		}
 	}
-	if p := s.RealizehitPrefix; !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "/t/") || strings.HasPrefix(p, "/ws") || strings.ContainsAny(p, "?#%") {
+	if p := s.RealizehitPrefix; p != "" && (!strings.HasPrefix(p, "/") || strings.HasPrefix(p, "/t/") || strings.HasPrefix(p, "/ws") || strings.ContainsAny(p, "?#%")) {
 		return fmt.Errorf("--realizehit-prefix %q is no path such as /api; it may not be below /t/ or /ws", p)
 	}
 	return nil
