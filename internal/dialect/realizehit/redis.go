@@ -96,7 +96,6 @@ func OpenRedis(ctx context.Context, cfg RedisConfig) (*Redis, error) {
 	opts.ConnWriteTimeout = silence
 	opts.DisableCache = true
 	opts.ForceSingleClient = true
-	opts.ClientName = "crier"
 	r := &Redis{cfg: cfg, opts: opts, node: randomHex(8)}
 	if r.log, err = logName(ctx, cfg.Registry); err != nil {
 		return nil, err
