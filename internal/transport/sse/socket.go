@@ -117,9 +117,12 @@ func (s *socket) Turn(w *wire.Worker) {
 		s.end(*cause, due)
 		return
 	}
-	if due && s.stalling && s.Full() && !s.flow.Moved() {
-		s.gone(transport.ErrStalled)
-		return
+	if due && s.stalling {
+		if s.Full() && !s.flow.Moved() {
+			s.gone(transport.ErrStalled)
+			return
+		}
+		s.At(s.h.cfg.Stall) // a replay may have been away for long
 	}
 	for {
 		halt, err := s.flow.Move(w, &s.Socket)

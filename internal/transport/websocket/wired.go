@@ -123,6 +123,7 @@ func (c *wired) Turn(w *wire.Worker) {
 		c.goodbye(*bye)
 		return
 	}
+	c.noteMoved() // a replay may have been away for long
 	if due && !c.keepWatch() {
 		return
 	}
