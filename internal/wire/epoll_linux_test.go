@@ -81,6 +81,14 @@ func TestNotAdopted(t *testing.T) {
 	if p.gone+p.turns > 0 {
 		t.Error("the handler was called")
 	}
+	// What was never adopted is like what was closed: no descriptor is 0.
+	p.Close()
+	p.CloseWrite()
+	p.Schedule()
+	p.At(1)
+	if _, err := p.Write([]byte("x")); !errors.Is(err, wire.ErrClosed) {
+		t.Errorf("a write to what was never adopted: %v", err)
+	}
 }
 
 // What a socket does not take at once goes on when it does, and nothing is
