@@ -208,8 +208,8 @@ func (d *door) follow(c net.Conn, s http.ConnState) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := d.forget(c)
-	if n != nil && s == http.StateClosed && d.now().Sub(n.came) >= d.headTimeout {
+	// A head that came in part is told as StateActive too, when its time is up.
+	if n := d.forget(c); n != nil && s != http.StateHijacked && d.now().Sub(n.came) >= d.headTimeout {
 		d.refused.WithLabelValues("slow").Inc()
 	}
 }

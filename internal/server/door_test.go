@@ -167,8 +167,12 @@ func TestDoorCountsSlowHeads(t *testing.T) {
 		r.door.follow(probe, http.StateClosed) // came and went
 		time.Sleep(10 * time.Second)
 		r.door.follow(slow, http.StateClosed)
-		if n := r.refused("slow"); n != 1 {
-			t.Errorf("%d counted as slow, want 1", n)
+		part := r.arrive()
+		time.Sleep(10 * time.Second)
+		r.door.follow(part, http.StateActive)
+		r.door.follow(part, http.StateClosed)
+		if n := r.refused("slow"); n != 2 {
+			t.Errorf("%d counted as slow, want 2", n)
 		}
 	})
 }
