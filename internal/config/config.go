@@ -50,6 +50,8 @@ type Serve struct {
 	PublishRate         float64       `help:"Most publishes a second of one key; 0: no limit." default:"0" env:"CRIER_PUBLISH_RATE" group:"Limits"`
 	MaxHeader           Size          `help:"Longest head of a request." default:"16KiB" env:"CRIER_MAX_HEADER" group:"Limits"`
 	HeadTimeout         time.Duration `help:"Time in which the head of a request has to come." default:"10s" env:"CRIER_HEAD_TIMEOUT" group:"Limits"`
+	MaxHandshakes       int           `help:"Most connections of which the first request has not come wholly; others wait a second, then the oldest is closed." default:"1024" env:"CRIER_MAX_HANDSHAKES" group:"Limits"`
+	MaxRequests         int           `help:"Most requests that are being answered, listeners apart; others are refused." default:"10000" env:"CRIER_MAX_REQUESTS" group:"Limits"`
 
 	Heartbeat time.Duration `help:"How often an idle stream gets a heartbeat." default:"15s" env:"CRIER_HEARTBEAT" group:"Life"`
 	Drain     time.Duration `help:"Time over which connections are ended at a stop." default:"5s" env:"CRIER_DRAIN" group:"Life"`
@@ -114,6 +116,10 @@ func (s *Serve) validateLimits() error {
 		return fmt.Errorf("--max-header %d is outside 1KiB to 1MiB", s.MaxHeader)
 	case s.HeadTimeout < 100*time.Millisecond:
 		return fmt.Errorf("--head-timeout %v is below the least, 100ms", s.HeadTimeout)
+	case s.MaxHandshakes < 1:
+		return fmt.Errorf("--max-handshakes %d is below the least, 1", s.MaxHandshakes)
+	case s.MaxRequests < 1:
+		return fmt.Errorf("--max-requests %d is below the least, 1", s.MaxRequests)
 	case s.Heartbeat < 100*time.Millisecond:
 		return fmt.Errorf("--heartbeat %v is below the least, 100ms", s.Heartbeat)
 	case s.Drain < 0:

@@ -52,7 +52,7 @@ func good() config.Serve {
 		Listen: []string{"127.0.0.1:0"}, AdminListen: "127.0.0.1:0",
 		RetentionAge: config.Duration(time.Hour), RetentionBytes: 1 << 20, TailBytes: 1 << 20,
 		MaxMessage: 1 << 20, MaxWebSocketMessage: 1 << 20, MaxPatterns: 64, MaxHeader: 16 << 10,
-		HeadTimeout: time.Second, Heartbeat: time.Second,
+		HeadTimeout: time.Second, MaxHandshakes: 1, MaxRequests: 1, Heartbeat: time.Second,
 	}
 }
 
@@ -91,6 +91,8 @@ func TestValidate(t *testing.T) {
 		{func(s *config.Serve) { s.PublishRate = math.Inf(1) }, "--publish-rate"},
 		{func(s *config.Serve) { s.MaxHeader = 0 }, "--max-header"},
 		{func(s *config.Serve) { s.HeadTimeout = 0 }, "--head-timeout"},
+		{func(s *config.Serve) { s.MaxHandshakes = 0 }, "--max-handshakes"},
+		{func(s *config.Serve) { s.MaxRequests = 0 }, "--max-requests"},
 		{func(s *config.Serve) { s.Heartbeat = 0 }, "--heartbeat"},
 		{func(s *config.Serve) { s.Drain = -1 }, "--drain"},
 	} {

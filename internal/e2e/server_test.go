@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -54,7 +55,25 @@ func launch(t *testing.T, dir string, flags ...string) *server {
 func launchWith(t *testing.T, env []string, dir string, flags ...string) *server {
 	t.Helper()
 	args := append([]string{"serve", "--data-dir", dir, "--log-format", "json"}, flags...)
-	s := &server{dir: dir, log: newLogbook(), cmd: command(t, env, args...), ended: make(chan struct{})}
+	return run(t, dir, command(t, env, args...))
+}
+
+// startWithin is startServer with so many descriptors.
+func startWithin(t *testing.T, descriptors int, flags ...string) *server {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := command(t, nil, append([]string{"serve", "--data-dir", dir, "--log-format", "json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, flags...)...)
+	cmd.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, descriptors), "sh", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	s := run(t, dir, cmd)
+	s.ready(t)
+	return s
+}
+
+// run starts a server by a command.
+func run(t *testing.T, dir string, cmd *exec.Cmd) *server {
+	t.Helper()
+	s := &server{dir: dir, log: newLogbook(), cmd: cmd, ended: make(chan struct{})}
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"crier/internal/access"
@@ -23,6 +24,7 @@ type Limits struct {
 	Message  int64         // bytes of one message
 	Patterns int           // of one connection
 	BodyTime time.Duration // in which a small body has to come; 0: 30 s
+	Requests int           // being answered, listeners apart; 0: no limit
 }
 
 // Config is what the API needs; all of it but Logger, Metrics and Now is
@@ -45,6 +47,7 @@ type Config struct {
 // API is the handler of the public listener.
 type API struct {
 	Config
+	underWay atomic.Int64 // requests
 }
 
 // New makes the API.
@@ -99,6 +102,12 @@ func (a *API) serveTopic(w http.ResponseWriter, r *http.Request, path string) {
 		preflight(w, allowedOrigin)
 		return
 	}
+	s := a.sit()
+	defer s.leave()
+	if s == nil {
+		a.busy(w, r)
+		return
+	}
 	t, err := parseTarget(path)
 	if err != nil {
 		a.refuse(w, r, problem.BadRequest(err.Error()))
@@ -111,7 +120,7 @@ func (a *API) serveTopic(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	switch r.Method {
 	case http.MethodGet:
-		a.listen(w, r, t, who)
+		a.listen(w, r, t, who, s)
 	case http.MethodPost:
 		a.post(w, r, t, who)
 	case http.MethodHead:

@@ -36,6 +36,7 @@ type options struct {
 	origins []string
 	rate    float64
 	perAddr int
+	most    int           // requests at a time
 	body    time.Duration // in which a body has to come
 }
 
@@ -62,7 +63,7 @@ func start(t *testing.T, o options) *world {
 		SSE:       sse.New(sse.Config{Hub: w.hub}),
 		Pull:      pull.New(pull.Config{Hub: w.hub}),
 		WebSocket: websocket.New(websocket.Config{Hub: w.hub, Problem: httpapi.ProblemOf}),
-		Limits:    httpapi.Limits{Message: 1 << 20, Patterns: 64, BodyTime: o.body},
+		Limits:    httpapi.Limits{Message: 1 << 20, Patterns: 64, BodyTime: o.body, Requests: o.most},
 		Version:   "test",
 	})
 	srv := httptest.NewServer(api)

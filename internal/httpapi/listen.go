@@ -26,9 +26,9 @@ const (
 )
 
 // listen is GET /t/{domain}/{pattern}.
-func (a *API) listen(w http.ResponseWriter, r *http.Request, t target, who *access.Identity) {
+func (a *API) listen(w http.ResponseWriter, r *http.Request, t target, who *access.Identity, s *seat) {
 	if websocket.IsUpgrade(r) {
-		a.upgrade(w, r, t, who)
+		a.upgrade(w, r, t, who, s)
 		return
 	}
 	w.Header().Add("Vary", "Accept")
@@ -61,6 +61,7 @@ func (a *API) listen(w http.ResponseWriter, r *http.Request, t target, who *acce
 		return
 	}
 	defer conn.Close()
+	s.leave()
 	l.Conn = conn
 	switch rep {
 	case asSSE:

@@ -15,7 +15,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "crier_requests_refused_total", Help: "Requests to the public API that were refused, by method and status.",
 		}, []string{"method", "status"}),
 		Refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "crier_refused_total", Help: "What the public API refused for a reason of its own: rate, away (the engine), and those of access.",
+			Name: "crier_refused_total", Help: "What the public API refused for a reason of its own: rate, busy, away (the engine), and those of access.",
 		}, []string{"reason"}),
 	}
 	if reg != nil {

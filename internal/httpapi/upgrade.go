@@ -17,7 +17,7 @@ import (
 )
 
 // upgrade is GET /t/{domain}/{pattern} as a WebSocket.
-func (a *API) upgrade(w http.ResponseWriter, r *http.Request, t target, who *access.Identity) {
+func (a *API) upgrade(w http.ResponseWriter, r *http.Request, t target, who *access.Identity, s *seat) {
 	if err := a.checkSocketOrigin(r); err != nil {
 		a.refuse(w, r, a.denied(err))
 		return
@@ -55,6 +55,7 @@ func (a *API) upgrade(w http.ResponseWriter, r *http.Request, t target, who *acc
 		return
 	}
 	defer conn.Close()
+	s.leave()
 	if first != nil {
 		first.Conn, first.Envelope = conn, query.Get("envelope") == "json"
 	}

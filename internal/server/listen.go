@@ -45,11 +45,12 @@ func (s *Server) serve(failed chan<- error) {
 		})
 	}
 	for _, l := range s.listeners {
+		guarded := s.door.guard(l)
 		run("public listener "+l.Addr().String(), func() error {
 			if s.cfg.TLSCert != "" {
-				return s.public.ServeTLS(l, s.cfg.TLSCert, s.cfg.TLSKey)
+				return s.public.ServeTLS(guarded, s.cfg.TLSCert, s.cfg.TLSKey)
 			}
-			return s.public.Serve(l)
+			return s.public.Serve(guarded)
 		})
 	}
 	run("operator's listener "+s.admin.Addr().String(), func() error { return s.operator.Serve(s.admin) })

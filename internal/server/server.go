@@ -44,6 +44,7 @@ type Server struct {
 	table    *transport.Table
 	manage   *admin.Admin
 	public   *http.Server
+	door     *door
 	operator *http.Server
 	state    state
 
@@ -118,8 +119,10 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
+	s.door = newDoor(s.cfg.MaxHandshakes, s.cfg.HeadTimeout, s.metrics, s.table.Metrics().Refused, s.log)
 	s.public = &http.Server{
 		Handler:           s.publicHandler(),
+		ConnState:         s.door.follow,
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
@@ -170,7 +173,7 @@ func (s *Server) publicHandler() http.Handler {
 			Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log,
 			MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
 		}),
-		Limits:  httpapi.Limits{Message: int64(s.cfg.MaxMessage), Patterns: s.cfg.MaxPatterns},
+		Limits:  httpapi.Limits{Message: int64(s.cfg.MaxMessage), Patterns: s.cfg.MaxPatterns, Requests: s.cfg.MaxRequests},
 		Logger:  s.log,
 		Metrics: httpapi.NewMetrics(s.metrics),
 		Version: s.version,

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"syscall"
 	"time"
 
 	"crier/internal/hub"
@@ -28,6 +30,23 @@ func ResponseHead(status int, header http.Header, now time.Time) []byte {
 	b.WriteString("\r\n")
 	return b.Bytes()
 }
+
+// CutOff counts a connection that the wire could not take over, and that was
+// closed for it. The log has one line for all within a while.
+func (f *Flows) CutOff(log *slog.Logger, err error) {
+	reason := "adopt"
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		reason = "descriptors"
+	}
+	f.metrics.Refused.WithLabelValues(reason).Inc()
+	now := f.now().UnixNano()
+	if last := f.cutOff.Load(); now-last >= int64(cutOffQuiet) && f.cutOff.CompareAndSwap(last, now) {
+		log.Warn("connections are closed that cannot be taken over", "error", err)
+	}
+}
+
+// cutOffQuiet is how often CutOff logs at most.
+const cutOffQuiet = 10 * time.Second
 
 // FlowEnded says what it means that a flow's subscription ended with err.
 func FlowEnded(h *hub.Hub, s *hub.Subscription, err error) error {

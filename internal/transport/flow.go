@@ -36,6 +36,7 @@ type Flows struct {
 	now       func() time.Time
 	delivered prometheus.Counter
 	bytes     prometheus.Counter
+	cutOff    atomic.Int64 // when a connection that was cut off was last logged
 }
 
 // NewFlows makes what the flows of a transport share. now nil: time.Now.

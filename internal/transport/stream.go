@@ -16,6 +16,7 @@ import (
 var (
 	ErrStalled = errors.New("peer takes nothing")
 	ErrGone    = errors.New("peer is gone")
+	ErrBabble  = errors.New("peer says what nobody asked for")
 )
 
 // EndLabel is what metrics call the end of a connection. nil is the end that
@@ -34,6 +35,8 @@ func EndLabel(cause error) string {
 		return "domain"
 	case errors.Is(cause, ErrStalled):
 		return "stalled"
+	case errors.Is(cause, ErrBabble):
+		return "protocol"
 	}
 	return "lost"
 }

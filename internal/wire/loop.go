@@ -53,10 +53,6 @@ func (l *loop) now() int64 { return int64(time.Since(l.began)) }
 // enter gives a socket its place and has the kernel watch it.
 func (l *loop) enter(s *Socket) error {
 	l.slotsMu.Lock()
-	if l.closing {
-		l.slotsMu.Unlock()
-		return ErrClosed
-	}
 	if n := len(l.free); n > 0 {
 		s.slot, l.free = l.free[n-1], l.free[:n-1]
 	} else {
@@ -68,7 +64,11 @@ func (l *loop) enter(s *Socket) error {
 	}
 	l.at(s.slot).socket = s
 	data := l.at(s.slot).data(s.slot)
+	closing := l.closing
 	l.slotsMu.Unlock()
+	if closing {
+		return ErrClosed // it has a place all the same, which it will leave
+	}
 	return l.kernel.Watch(int(s.fd), data)
 }
 
@@ -170,6 +170,10 @@ func (l *loop) read() {
 // close closes the sockets that are left.
 func (l *loop) close() {
 	l.slotsMu.Lock()
+	if l.closing {
+		l.slotsMu.Unlock()
+		return
+	}
 	l.closing = true
 	var left []*Socket
 	for number := range l.used {

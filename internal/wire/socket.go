@@ -45,8 +45,12 @@ func (s *Socket) is(f flags) bool { return s.flags&f != 0 }
 func (s *Socket) closed() bool { return s.fd < 0 }
 
 // Prepare is called before the socket is shared: until it is adopted Schedule
-// does nothing. Then a turn comes in any case.
-func (s *Socket) Prepare() { s.scheduled.Store(true) }
+// does nothing, and it is a socket that is closed. Then a turn comes in any
+// case.
+func (s *Socket) Prepare() {
+	s.fd = -1
+	s.scheduled.Store(true)
+}
 
 // Schedule asks for a turn. It may be called from any goroutine, also after
 // Close; several asks may be one turn.

@@ -141,7 +141,8 @@ func New(cfg Config) (*Engine, error) {
 }
 
 // Close closes every socket without a word and waits for all that the engine
-// started. Whoever wants the peers to be told ends the connections before.
+// started; twice is no harm. Whoever wants the peers to be told ends the
+// connections before.
 func (e *Engine) Close() error {
 	e.stop()
 	e.away.close()

@@ -2,8 +2,6 @@ package sse
 
 import (
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -12,6 +10,9 @@ import (
 	"crier/internal/transport"
 	"crier/internal/wire"
 )
+
+// babble is how many bytes a stream's peer may say, to nobody.
+const babble = 64 << 10
 
 // hurry is how long a stream that ends may take for its last words.
 const hurry = 500 * time.Millisecond
@@ -29,6 +30,8 @@ type socket struct {
 	ending   bool // the last words are written, or being written
 	stalling bool // the time that was set is that of a peer that takes nothing
 	due      bool // a beat is, when all else is written
+
+	heard uint32 // bytes of the peer's
 }
 
 // serveSocket leaves net/http and serves the stream on the wire. taken is
@@ -47,7 +50,7 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request, l transpor
 	}
 	setHeader(w.Header())
 	head := transport.ResponseHead(http.StatusOK, w.Header(), h.cfg.Now())
-	nc, rw, err := http.NewResponseController(w).Hijack()
+	nc, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		sub.Close()
 		return false, nil
@@ -58,17 +61,11 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request, l transpor
 	_ = nc.SetDeadline(time.Time{})
 	// Whatever the peer sent after its request means nothing.
 	if err := h.cfg.Wire.Adopt(nc, &s.Socket, s, nil, func(*wire.Worker) { s.begin(head) }); err != nil {
-		_ = rw.Writer.Flush()
-		s.lost(nc, err)
+		_ = nc.Close()
+		h.flows.CutOff(h.cfg.Logger, err)
+		s.gone(transport.ErrGone)
 	}
 	return true, nil
-}
-
-// lost ends a stream whose connection could not be adopted.
-func (s *socket) lost(nc net.Conn, err error) {
-	_ = nc.Close()
-	s.h.cfg.Logger.Warn("a stream was cut off", "error", fmt.Errorf("adopt: %w", err))
-	s.gone(transport.ErrGone)
 }
 
 // begin writes the answer's head and the preamble.
@@ -103,10 +100,17 @@ func (s *socket) End(cause error) {
 	}
 }
 
-// Data implements [wire.Handler]: there is nothing for a peer to say.
-func (s *socket) Data(*wire.Worker, []byte) {}
+// Data implements [wire.Handler]: there is nothing for a peer to say, and whoever
+// goes on saying it costs the others.
+func (s *socket) Data(_ *wire.Worker, p []byte) {
+	if s.heard += uint32(len(p)); s.heard > babble {
+		s.gone(transport.ErrBabble)
+	}
+}
 
-// Gone implements [wire.Handler].
+// Gone implements [wire.Handler]. A peer that only says that it will send no
+// more is taken for gone too, as net/http does: it cannot be told from one that
+// closed.
 func (s *socket) Gone(*wire.Worker) { s.gone(transport.ErrGone) }
 
 // Turn implements [wire.Handler].
@@ -117,9 +121,12 @@ func (s *socket) Turn(w *wire.Worker) {
 		s.end(*cause, due)
 		return
 	}
-	if due && s.stalling && s.Full() && !s.flow.Moved() {
-		s.gone(transport.ErrStalled)
-		return
+	if due && s.stalling {
+		if s.Full() && !s.flow.Moved() {
+			s.gone(transport.ErrStalled)
+			return
+		}
+		s.At(s.h.cfg.Stall) // a replay may have been away for long
 	}
 	for {
 		halt, err := s.flow.Move(w, &s.Socket)

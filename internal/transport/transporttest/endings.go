@@ -23,6 +23,7 @@ var endings = []scenario{
 	{name: "domain is deleted", run: domainDeleted},
 	{name: "ended while it takes nothing", is: connects, run: endedWhileStuck},
 	{name: "takes nothing", is: stalls, run: takesNothing},
+	{name: "takes nothing, and then all of a slow store", is: stalls, tailBytes: tiny, run: slowStore},
 	{name: "the engine is away", run: engineAway},
 }
 
@@ -160,6 +161,33 @@ func takesNothing(e *Env) {
 		e.T.Errorf("%d connections counted as stalled, want 1", n)
 	}
 	stuck.Close()
+}
+
+// slowStore: a peer that was slow once is not given up for the store's being
+// slow afterwards.
+func slowStore(e *Env) {
+	stall := e.driver.Traits().Stall
+	const large, small = 100, 10_000
+	for range large {
+		e.Publish("a", strings.Repeat("x", 10_000))
+	}
+	for i := range small / 500 {
+		texts := make([]string, 500)
+		for j := range texts {
+			texts[j] = fmt.Sprint(500*i + j)
+		}
+		e.Publish("a", texts...)
+	}
+	l := e.listen(Options{Patterns: []string{"a"}, Since: "earliest"})
+	synctest.Wait()
+	time.Sleep(stall / 2) // it is full
+	e.EngineSlow(stall / 3)
+	l.messages(large)
+	for i := range small {
+		l.hears(fmt.Sprint(i))
+	}
+	time.Sleep(2 * stall)
+	e.wantOpen(1, 1)
 }
 
 func engineAway(e *Env) {

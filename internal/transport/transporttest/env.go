@@ -219,6 +219,9 @@ func (e *Env) PublishDrafts(drafts ...message.Draft) engine.Receipt {
 // EngineAway takes the engine away, and brings it back.
 func (e *Env) EngineAway(away bool) { e.engine.away.Store(away) }
 
+// EngineSlow makes reading take some time.
+func (e *Env) EngineSlow(each time.Duration) { e.engine.read.Store(int64(each)) }
+
 // Revoke ends the credential of everybody.
 func (e *Env) Revoke(cause error) { e.identity.revoke(cause) }
 
@@ -250,7 +253,8 @@ func (e *Env) Ended(reason string) int {
 type moody struct {
 	engine.Engine
 	away atomic.Bool
-	goes atomic.Bool // away once it has told where a log stands
+	goes atomic.Bool  // away once it has told where a log stands
+	read atomic.Int64 // how long a read takes
 }
 
 func (m *moody) Log(ctx context.Context, domain string, d engine.Durability) (engine.Log, error) {
@@ -271,6 +275,11 @@ func (l *moodyLog) Append(ctx context.Context, b engine.Block) (engine.Receipt, 
 }
 
 func (l *moodyLog) Read(ctx context.Context, q engine.Query) (engine.Page, error) {
+	select {
+	case <-time.After(time.Duration(l.moods.read.Load())):
+	case <-ctx.Done():
+		return engine.Page{}, ctx.Err()
+	}
 	if l.moods.away.Load() {
 		return engine.Page{}, engine.ErrUnavailable
 	}

@@ -74,7 +74,7 @@ func (s *Server) serveWired(w http.ResponseWriter, r *http.Request, h Handshake,
 	c.flow.Begin(s.flows, l.Conn, sub, enc)
 	if err := s.cfg.Wire.Adopt(nc, &c.Socket, c, initial, func(*wire.Worker) { c.begin(h) }); err != nil {
 		_ = nc.Close()
-		s.cfg.Logger.Warn("a socket was cut off", "error", err)
+		s.flows.CutOff(s.cfg.Logger, err)
 		c.finish(lost)
 	}
 	return true, nil
@@ -123,6 +123,7 @@ func (c *wired) Turn(w *wire.Worker) {
 		c.goodbye(*bye)
 		return
 	}
+	c.noteMoved() // a replay may have been away for long
 	if due && !c.keepWatch() {
 		return
 	}

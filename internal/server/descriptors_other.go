@@ -1,0 +1,6 @@
+//go:build !unix
+
+package server
+
+// descriptorLimit is 0: such systems have none that one would run into.
+func descriptorLimit() int { return 0 }

@@ -1,0 +1,45 @@
+package websocket_test
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+	"testing"
+
+	coder "github.com/coder/websocket"
+
+	"crier/internal/transport/transporttest"
+	"crier/internal/transport/websocket"
+	"crier/internal/wire"
+)
+
+// refusing is a kernel without descriptors.
+type refusing struct{ wire.Kernel }
+
+func (refusing) Adopt(net.Conn) (int, error) {
+	return 0, fmt.Errorf("duplicate the descriptor: %w", syscall.EMFILE)
+}
+
+// A socket that cannot be taken over is closed, and nothing is left of it: the
+// site's cleanup looks.
+func TestCutOff(t *testing.T) {
+	engine, err := wire.New(wire.Config{Kernel: func() (wire.Kernel, error) {
+		k, err := transporttest.NewKernel()
+		return refusing{k}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, websocket.Config{Wire: engine})
+	srv := s.listen(false)
+	for range 3 {
+		if c, _, err := coder.Dial(patient(t), srv.URL+"/a", nil); err == nil {
+			_ = c.CloseNow()
+			t.Error("it was taken over")
+		}
+	}
+	s.serving.Wait()
+	if n := s.table.Len(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
