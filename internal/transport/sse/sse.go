@@ -43,8 +43,8 @@ type Config struct {
 // concurrently.
 type Handler struct {
 	cfg       Config
-	plain     *hub.Encoding
-	whole     *hub.Encoding
+	plain     Format
+	whole     Format
 	delivered prometheus.Counter
 	streams   *transport.Streams
 	batches   sync.Pool // of *hub.Batch
@@ -71,8 +71,8 @@ func New(cfg Config) *Handler {
 	}
 	return &Handler{
 		cfg:       cfg,
-		plain:     cfg.Hub.NewEncoding(appendMessage),
-		whole:     cfg.Hub.NewEncoding(appendWhole),
+		plain:     &native{&cfg, cfg.Hub.NewEncoding(appendMessage)},
+		whole:     &native{&cfg, cfg.Hub.NewEncoding(appendWhole)},
 		delivered: cfg.Metrics.Delivered.WithLabelValues(transportName),
 		streams:   transport.NewStreams(cfg.Stall, cfg.Metrics.DeliveredBytes.WithLabelValues(transportName)),
 		batches:   sync.Pool{New: func() any { return new(hub.Batch) }},
@@ -82,7 +82,16 @@ func New(cfg Config) *Handler {
 // Serve listens, and returns when the stream has ended. An error means that
 // nothing was written yet and the caller answers the request, perhaps with
 // [Handler.Restart].
-func (h *Handler) Serve(w http.ResponseWriter, _ *http.Request, l transport.Listen) error {
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, l transport.Listen) error {
+	if l.Envelope {
+		return h.ServeAs(w, r, l, h.whole)
+	}
+	return h.ServeAs(w, r, l, h.plain)
+}
+
+// ServeAs is Serve with the bytes of another format; l.Envelope says nothing
+// to it. Headers that the caller has set stay as they are.
+func (h *Handler) ServeAs(w http.ResponseWriter, _ *http.Request, l transport.Listen, f Format) error {
 	signal := hub.NewSignal()
 	sub, err := l.Domain.Subscribe(l.Conn.Context(), hub.Options{
 		Filter: l.Filter, Start: l.Start, Unreadable: l.Unreadable, Waker: signal,
@@ -96,10 +105,7 @@ func (h *Handler) Serve(w http.ResponseWriter, _ *http.Request, l transport.List
 	writeHeader(w)
 	out := h.streams.Open(w, l.Conn)
 	defer out.Close()
-	s := &stream{h: h, conn: l.Conn, sub: sub, signal: signal, out: out, enc: h.plain}
-	if l.Envelope {
-		s.enc = h.whole
-	}
+	s := &stream{h: h, conn: l.Conn, sub: sub, signal: signal, out: out, format: f, enc: f.Messages(), told: l.Start.After}
 	cause := s.run()
 	s.bye(cause)
 	h.cfg.Metrics.Ended.WithLabelValues(transportName, transport.EndLabel(cause)).Inc()
@@ -110,7 +116,7 @@ func (h *Handler) Serve(w http.ResponseWriter, _ *http.Request, l transport.List
 // EventSource understands: a stream that asks it to come back, and ends.
 func (h *Handler) Restart(w http.ResponseWriter, _ *http.Request) {
 	writeHeader(w)
-	b := appendRetry(nil, h.retryAfter())
+	b := appendRetry(nil, h.cfg.retryAfter())
 	_, _ = w.Write(appendBye(b, eventRestart, "unavailable", ""))
 }
 
@@ -119,13 +125,9 @@ func (h *Handler) Restart(w http.ResponseWriter, _ *http.Request) {
 func writeHeader(w http.ResponseWriter) {
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-cache, no-transform")
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-cache, no-transform")
+	}
 	header.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-}
-
-func (h *Handler) retry() time.Duration { return transport.Jitter(h.cfg.Retry, 3*h.cfg.Retry) }
-
-func (h *Handler) retryAfter() time.Duration {
-	return transport.Jitter(h.cfg.RetryAfter, 3*h.cfg.RetryAfter)
 }

@@ -24,10 +24,12 @@ type stream struct {
 	sub    *hub.Subscription
 	signal hub.Signal
 	out    *transport.Stream
+	format Format
 	enc    *hub.Encoding
 
-	told message.ID // the last id that the peer was given
-	live bool       // the peer had everything, and what comes now is news
+	beats *time.Timer // when the next beat is due
+	told  message.ID  // the last id that the peer was given, or came with
+	live  bool        // the peer had everything, and what comes now is news
 }
 
 // run serves until the stream should end, and says why.
@@ -35,9 +37,9 @@ func (s *stream) run() error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	every := s.h.cfg.Heartbeat
-	heartbeat := time.NewTimer(transport.Jitter(every/2, every))
-	defer heartbeat.Stop()
+	every := s.format.Every()
+	s.beats = time.NewTimer(transport.Jitter(every/2, every))
+	defer s.beats.Stop()
 	ended := s.conn.Context().Done()
 	for {
 		if err := s.deliver(); err != nil {
@@ -46,8 +48,7 @@ func (s *stream) run() error {
 		select {
 		case <-s.signal:
 			s.live = true
-		case <-heartbeat.C:
-			heartbeat.Reset(every)
+		case <-s.beats.C:
 			if err := s.beat(); err != nil {
 				return err
 			}
@@ -57,37 +58,31 @@ func (s *stream) run() error {
 	}
 }
 
-// begin writes the preamble: when to come back, something for proxies to pass
-// on at once, and the place from which the stream listens.
+// begin writes the preamble, with the place from which the stream listens.
 func (s *stream) begin() error {
-	b := make([]byte, 0, 80)
-	b = appendRetry(b, s.h.retry())
-	b = append(b, ": listening\n\n"...)
-	b = append(s.appendPlace(b), '\n')
-	if err := s.out.Write(b); err != nil {
+	at := s.place()
+	at.New = at.Good
+	if err := s.out.Write(s.format.AppendBegin(make([]byte, 0, 80), at)); err != nil {
 		return err
 	}
 	return s.out.Flush()
 }
 
-// appendPlace appends an id field if the peer may be told of a place further
-// on than it knows.
-func (s *stream) appendPlace(b []byte) []byte {
+// place is the place that the peer may be told of now.
+func (s *stream) place() Place {
 	at, ok := s.sub.Cursor()
-	if !ok || at == s.told {
-		return b
+	if !ok {
+		return Place{ID: s.told}
 	}
+	p := Place{ID: at, Good: true, New: at != s.told}
 	s.told = at
-	return appendID(b, at)
+	return p
 }
 
-// beat is a sign of life. The block without data dispatches nothing, but its
-// id counts.
+// beat is a sign of life.
 func (s *stream) beat() error {
-	b := make([]byte, 0, 40)
-	b = append(b, ":\n"...)
-	b = append(s.appendPlace(b), '\n')
-	if err := s.out.Write(b); err != nil {
+	s.beats.Reset(s.format.Every())
+	if err := s.out.Write(s.format.AppendBeat(make([]byte, 0, 40), s.place())); err != nil {
 		return err
 	}
 	return s.out.Flush()
@@ -116,13 +111,20 @@ func (s *stream) deliver() error {
 		if err := s.write(b); err != nil {
 			return err
 		}
+		select { // also while much is to be delivered
+		case <-s.beats.C:
+			if err := s.beat(); err != nil {
+				return err
+			}
+		default:
+		}
 	}
 	return context.Cause(ctx)
 }
 
 func (s *stream) write(b *hub.Batch) error {
 	if b.Gap != nil {
-		if err := s.out.Write(appendGap(nil, b.Gap)); err != nil {
+		if err := s.out.Write(s.format.AppendGap(nil, b.Gap)); err != nil {
 			return err
 		}
 		s.told = b.Gap.Resumed
@@ -151,19 +153,11 @@ func (s *stream) write(b *hub.Batch) error {
 // that was polled has been written, or writing fails, so that the place which
 // it tells is one that the peer has reached.
 func (s *stream) bye(cause error) {
-	var b []byte
-	switch label := transport.EndLabel(cause); label {
+	switch transport.EndLabel(cause) {
 	case "stalled", "lost":
 		return
-	case "credential":
-		b = s.appendPlace(b)
-		b = appendBye(b, eventExpired, label, cause.Error())
-	default:
-		b = appendRetry(b, s.h.retryAfter())
-		b = s.appendPlace(b)
-		b = appendBye(b, eventRestart, label, "")
 	}
-	if s.out.Write(b) == nil {
+	if s.out.Write(s.format.AppendBye(nil, s.place(), cause)) == nil {
 		_ = s.out.Flush()
 	}
 }
