@@ -53,8 +53,22 @@ func failed(err error) ending {
 	return e
 }
 
+// Close is a cause with which a socket is closed with a code and a reason of
+// the caller's: see [transport.Conn.End].
+type Close struct {
+	Code   uint16 // as in the close frame (RFC 6455, section 7.4)
+	Reason string // at most 123 bytes of UTF-8
+	Label  string // of the metric
+}
+
+// Error implements error.
+func (c *Close) Error() string { return c.Reason }
+
 // endOf says what the cause of a connection's context means.
 func endOf(cause error) ending {
+	if c, ok := errors.AsType[*Close](cause); ok {
+		return ending{code: frame.Code(c.Code), reason: c.Reason, label: c.Label}
+	}
 	e := ending{label: transport.EndLabel(cause)}
 	switch {
 	case errors.Is(cause, transport.ErrDraining):

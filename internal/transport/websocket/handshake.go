@@ -40,6 +40,32 @@ const maxOffers = 32
 // A client that offers subprotocols, but not crier.v1.json, is refused: in
 // raw mode its first frame of another protocol would be published.
 func Check(r *http.Request) (Handshake, error) {
+	h, err := CheckPlain(r)
+	if err != nil {
+		return h, err
+	}
+	offered := 0
+	for name := range tokens(r.Header, "Sec-WebSocket-Protocol") {
+		if offered++; name == Protocol {
+			h.Protocol = Protocol
+			break
+		}
+		if offered == maxOffers {
+			break
+		}
+	}
+	if offered > 0 && h.Protocol == "" {
+		return Handshake{}, &HandshakeError{
+			Status: http.StatusBadRequest,
+			Detail: "none of the offered Sec-WebSocket-Protocol is served; offer " + Protocol + ", or none for raw messages",
+		}
+	}
+	return h, nil
+}
+
+// CheckPlain is Check for sockets without subprotocols: those that a client
+// offers are passed over, as RFC 6455 allows.
+func CheckPlain(r *http.Request) (Handshake, error) {
 	refuse := func(status int, detail string) (Handshake, error) {
 		return Handshake{}, &HandshakeError{Status: status, Detail: detail}
 	}
@@ -67,21 +93,7 @@ func Check(r *http.Request) (Handshake, error) {
 	if raw, err := base64.StdEncoding.Strict().DecodeString(keys[0]); err != nil || len(raw) != 16 {
 		return refuse(http.StatusBadRequest, "Sec-WebSocket-Key is not the base64 of 16 bytes")
 	}
-	h := Handshake{key: keys[0]}
-	offered := 0
-	for name := range tokens(r.Header, "Sec-WebSocket-Protocol") {
-		if offered++; name == Protocol {
-			h.Protocol = Protocol
-			break
-		}
-		if offered == maxOffers {
-			break
-		}
-	}
-	if offered > 0 && h.Protocol == "" {
-		return refuse(http.StatusBadRequest, "none of the offered Sec-WebSocket-Protocol is served; offer "+Protocol+", or none for raw messages")
-	}
-	return h, nil
+	return Handshake{key: keys[0]}, nil
 }
 
 // acceptKey answers a Sec-WebSocket-Key (RFC 6455, section 4.2.2).

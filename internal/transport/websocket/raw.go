@@ -16,6 +16,7 @@ type rawMode struct {
 	envelope  bool
 	topic     string    // what the peer publishes to
 	publisher Publisher // nil: it may not
+	deaf      bool      // what the peer sends is ignored
 }
 
 func newRawMode(c *socket, l transport.Listen, p Publisher) *rawMode {
@@ -26,12 +27,15 @@ func newRawMode(c *socket, l transport.Listen, p Publisher) *rawMode {
 	return m
 }
 
-func (m *rawMode) admit(frame.Op) *ending {
-	if m.publisher == nil {
+func (m *rawMode) admit(frame.Op) (take bool, end *ending) {
+	switch {
+	case m.deaf:
+		return false, nil
+	case m.publisher == nil:
 		e := refusal(frame.Policy, "nothing can be published here: the path is not one topic, or publishing is not granted")
-		return &e
+		return false, &e
 	}
-	return nil
+	return true, nil
 }
 
 // together: what came while the last block was published makes the next.

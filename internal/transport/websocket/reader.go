@@ -78,11 +78,12 @@ func (in *intake) event(ev frame.Event) {
 		// Everything that the peer asked for before is carried out first.
 		c.submit(in.mode, request{closing: ev.Code})
 	default:
-		if e := in.mode.admit(ev.Op); e != nil {
+		take, e := in.mode.admit(ev.Op)
+		if e != nil {
 			in.finish(*e)
 			return
 		}
-		if !c.submit(in.mode, request{op: ev.Op, data: slices.Clone(ev.Payload)}) {
+		if take && !c.submit(in.mode, request{op: ev.Op, data: slices.Clone(ev.Payload)}) {
 			in.closed = true
 		}
 	}

@@ -26,12 +26,12 @@ func newSessionMode(c *socket, s Session) *sessionMode {
 	return &sessionMode{socket: c, session: s, streams: map[string]*stream{}}
 }
 
-func (m *sessionMode) admit(op frame.Op) *ending {
+func (m *sessionMode) admit(op frame.Op) (take bool, end *ending) {
 	if op == frame.Text {
-		return nil
+		return true, nil
 	}
 	e := refusal(frame.Unsupported, Protocol+" has text frames only")
-	return &e
+	return false, &e
 }
 
 func (m *sessionMode) together() int { return 1 }

@@ -82,8 +82,9 @@ func newSite(t testing.TB, cfg websocket.Config) *site {
 	return s
 }
 
-// ServeHTTP serves /PATTERN?topic=…&since=…&envelope=json. "secret/**" is
-// allowed to nobody.
+// ServeHTTP serves /PATTERN?topic=…&since=…&envelope=json, and with
+// &as=listener or &as=publisher one that only listens or publishes.
+// "secret/**" is allowed to nobody.
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serving.Add(1)
 	defer s.serving.Done()
@@ -132,10 +133,30 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request) error {
 		l.Conn, l.Envelope = conn, query.Get("envelope") == "json"
 		first = &l
 	}
+	switch query.Get("as") {
+	case "listener":
+		return s.server.ServeListener(w, r, h, *first)
+	case "publisher":
+		return s.server.ServePublisher(w, r, h, conn, &fixed{session, patterns[0]})
+	}
 	if h.Protocol == websocket.Protocol {
 		return s.server.ServeSession(w, r, h, conn, first, session)
 	}
 	return s.server.ServeRaw(w, r, h, *first, session)
+}
+
+// fixed publishes to one topic.
+type fixed struct {
+	*visitor
+	topic string
+}
+
+func (f *fixed) Publish(ctx context.Context, p websocket.Publication) (engine.Receipt, error) {
+	if p.Topic != "" {
+		return engine.Receipt{}, problem.BadRequest("a publisher was given a topic")
+	}
+	p.Topic = f.topic
+	return f.visitor.Publish(ctx, p)
 }
 
 // visitor is what one connection may do.

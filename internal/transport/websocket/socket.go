@@ -19,8 +19,9 @@ import (
 
 // mode is what raw and crier.v1.json differ in.
 type mode interface {
-	// admit says, on the reading goroutine, why a message is not taken; nil: it is.
-	admit(op frame.Op) *ending
+	// admit says, on the reading goroutine, whether a message is taken; one
+	// that is not is ignored, or ends the socket.
+	admit(op frame.Op) (take bool, end *ending)
 	// handle carries out requests, in order; on the working goroutine.
 	// false: what comes after them is not to be carried out.
 	handle(ctx context.Context, requests []request) bool

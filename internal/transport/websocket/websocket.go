@@ -132,6 +132,37 @@ func (s *Server) ServeRaw(w http.ResponseWriter, _ *http.Request, h Handshake, l
 	return nil
 }
 
+// ServeListener is ServeRaw for a peer that is only written to: what it sends
+// is ignored.
+func (s *Server) ServeListener(w http.ResponseWriter, _ *http.Request, h Handshake, l transport.Listen) error {
+	c := newSocket(s, l.Conn)
+	defer c.closeStreams()
+	st, err := c.subscribe(c.ctx, "", l)
+	if err != nil {
+		return err
+	}
+	initial, err := c.open(w, h)
+	if err != nil {
+		return err
+	}
+	c.add(st)
+	c.serve(&rawMode{socket: c, envelope: l.Envelope, deaf: true}, initial)
+	return nil
+}
+
+// ServePublisher is ServeRaw for a peer that is told nothing: what it sends is
+// published by p, with no topic in its publications.
+func (s *Server) ServePublisher(w http.ResponseWriter, _ *http.Request, h Handshake, conn *transport.Conn, p Publisher) error {
+	c := newSocket(s, conn)
+	defer c.closeStreams()
+	initial, err := c.open(w, h)
+	if err != nil {
+		return err
+	}
+	c.serve(&rawMode{socket: c, publisher: p}, initial)
+	return nil
+}
+
 // ServeSession serves one socket that speaks crier.v1.json. first, if not
 // nil, is the subscription that the path asked for. conn is the connection,
 // also if first is nil; the caller opened it and closes it when this returns.
