@@ -56,6 +56,9 @@ type Info struct {
 	Domain    string
 	// Name of the identity, for people; never a secret.
 	Name string
+	// Mask is how the operator is shown a pattern that holds what is secret;
+	// nil: as it is.
+	Mask func(pattern string) string
 	// Identity tells when the credential ends, with the cause; nil: never.
 	Identity Ender
 }
@@ -130,7 +133,11 @@ func (c *Conn) Subscriptions() []SubscriptionView {
 	for i, n := range subs {
 		v := SubscriptionView{Name: n.name}
 		for _, p := range n.sub.Filter().Patterns() {
-			v.Patterns = append(v.Patterns, p.String())
+			shown := p.String()
+			if c.Mask != nil {
+				shown = c.Mask(shown)
+			}
+			v.Patterns = append(v.Patterns, shown)
 		}
 		v.Cursor, v.Lag = n.sub.Position()
 		views[i] = v

@@ -49,7 +49,7 @@ func (f *native) Every() time.Duration { return f.cfg.Heartbeat }
 // AppendBegin: when to come back, something for proxies to pass on at once,
 // and the place.
 func (f *native) AppendBegin(dst []byte, at Place) []byte {
-	dst = appendRetry(dst, f.cfg.retry())
+	dst = AppendRetry(dst, f.cfg.retry())
 	dst = append(dst, ": listening\n\n"...)
 	return append(appendPlace(dst, at), '\n')
 }
@@ -60,14 +60,14 @@ func (f *native) AppendBeat(dst []byte, at Place) []byte {
 	return append(appendPlace(dst, at), '\n')
 }
 
-func (f *native) AppendGap(dst []byte, g *message.Gap) []byte { return appendGap(dst, g) }
+func (f *native) AppendGap(dst []byte, g *message.Gap) []byte { return AppendGap(dst, g) }
 
 func (f *native) AppendBye(dst []byte, at Place, cause error) []byte {
 	label := transport.EndLabel(cause)
 	if label == "credential" {
 		return appendBye(appendPlace(dst, at), eventExpired, label, cause.Error())
 	}
-	dst = appendRetry(dst, f.cfg.retryAfter())
+	dst = AppendRetry(dst, f.cfg.retryAfter())
 	return appendBye(appendPlace(dst, at), eventRestart, label, "")
 }
 
@@ -76,7 +76,7 @@ func appendPlace(dst []byte, at Place) []byte {
 	if !at.Good || !at.New {
 		return dst
 	}
-	return appendID(dst, at.ID)
+	return AppendID(dst, at.ID)
 }
 
 func (c *Config) retry() time.Duration { return transport.Jitter(c.Retry, 3*c.Retry) }

@@ -22,19 +22,19 @@ const (
 // and a data field for each line of the data. A binary one, which has no
 // lines, goes as its envelope.
 func appendMessage(dst []byte, m *message.Message) []byte {
-	dst = appendID(dst, m.ID)
+	dst = AppendID(dst, m.ID)
 	if m.Binary {
 		dst = appendEvent(dst, eventBinary)
 		return appendEnvelope(dst, m)
 	}
 	dst = appendEvent(dst, m.Type)
-	dst = appendData(dst, m.Data)
+	dst = AppendData(dst, m.Data)
 	return append(dst, '\n')
 }
 
 // appendWhole appends a message as an event whose data is the envelope.
 func appendWhole(dst []byte, m *message.Message) []byte {
-	dst = appendID(dst, m.ID)
+	dst = AppendID(dst, m.ID)
 	dst = appendEvent(dst, m.Type)
 	return appendEnvelope(dst, m)
 }
@@ -45,8 +45,10 @@ func appendEnvelope(dst []byte, m *message.Message) []byte {
 	return append(dst, "\n\n"...)
 }
 
-func appendGap(dst []byte, g *message.Gap) []byte {
-	dst = appendID(dst, g.Resumed)
+// AppendGap appends a gap: a named event, which only those hear that ask for
+// it, with the id of the place of resumption.
+func AppendGap(dst []byte, g *message.Gap) []byte {
+	dst = AppendID(dst, g.Resumed)
 	dst = appendEvent(dst, eventGap)
 	dst = append(dst, "data: "...)
 	dst = transport.AppendGap(dst, g)
@@ -66,7 +68,8 @@ func appendBye(dst []byte, event, reason, detail string) []byte {
 	return append(dst, "}\n\n"...)
 }
 
-func appendID(dst []byte, id message.ID) []byte {
+// AppendID appends an id field.
+func AppendID(dst []byte, id message.ID) []byte {
 	dst = append(dst, "id: "...)
 	dst = id.Append(dst)
 	return append(dst, '\n')
@@ -90,9 +93,9 @@ func appendEvent(dst []byte, name string) []byte {
 	return append(dst, '\n')
 }
 
-// appendData appends a data field for each line; LF, CR and CRLF end lines.
+// AppendData appends a data field for each line; LF, CR and CRLF end lines.
 // The space after the colon is the one that the receiver takes away.
-func appendData(dst, data []byte) []byte {
+func AppendData(dst, data []byte) []byte {
 	for {
 		i := bytes.IndexAny(data, "\r\n")
 		dst = append(dst, "data: "...)
@@ -109,7 +112,8 @@ func appendData(dst, data []byte) []byte {
 	}
 }
 
-func appendRetry(dst []byte, after time.Duration) []byte {
+// AppendRetry appends a retry field: when to come back after a cut.
+func AppendRetry(dst []byte, after time.Duration) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendInt(dst, after.Milliseconds(), 10)
 	return append(dst, '\n')

@@ -116,7 +116,7 @@ func (h *Handler) ServeAs(w http.ResponseWriter, _ *http.Request, l transport.Li
 // EventSource understands: a stream that asks it to come back, and ends.
 func (h *Handler) Restart(w http.ResponseWriter, _ *http.Request) {
 	writeHeader(w)
-	b := appendRetry(nil, h.cfg.retryAfter())
+	b := AppendRetry(nil, h.cfg.retryAfter())
 	_, _ = w.Write(appendBye(b, eventRestart, "unavailable", ""))
 }
 
