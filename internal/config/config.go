@@ -46,6 +46,16 @@ type Serve struct {
 	MaxHeader           Size          `help:"Longest head of a request." default:"16KiB" env:"CRIER_MAX_HEADER" group:"Limits"`
 	HeadTimeout         time.Duration `help:"Time in which the head of a request has to come." default:"10s" env:"CRIER_HEAD_TIMEOUT" group:"Limits"`
 
+	Dialects          []string      `help:"Dialects that are served; none: only Crier's own API." default:"qri,wspubsub" placeholder:"NAME" env:"CRIER_DIALECTS" group:"Dialects"`
+	OpenDialects      []string      `help:"Dialects that ask for no credential where they have none of their own: qri (/backdoor)." placeholder:"NAME" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
+	QRIListen         string        `name:"qri-listen" help:"Address at which QRI's backends publish over TCP; empty: nowhere." default:"127.0.0.1:5679" placeholder:"ADDR" env:"CRIER_QRI_LISTEN" group:"Dialects"`
+	QRITLSCert        string        `name:"qri-tls-cert" help:"Certificate chain (PEM) for --qri-listen." type:"path" placeholder:"FILE" env:"CRIER_QRI_TLS_CERT" group:"Dialects"`
+	QRITLSKey         string        `name:"qri-tls-key" help:"Private key (PEM) of --qri-tls-cert." type:"path" placeholder:"FILE" env:"CRIER_QRI_TLS_KEY" group:"Dialects"`
+	QRIClientCA       string        `name:"qri-client-ca" help:"Certificates (PEM) of who signs the certificates that QRI's backends must show." type:"path" placeholder:"FILE" env:"CRIER_QRI_CLIENT_CA" group:"Dialects"`
+	QRIPlaintext      bool          `name:"qri-plaintext" help:"Let --qri-listen be an address that others reach without TLS and client certificates: whoever reaches it publishes." env:"CRIER_QRI_PLAINTEXT" group:"Dialects"`
+	QRIMaxConnections int           `name:"qri-max-connections" help:"Most connections to --qri-listen." default:"1024" env:"CRIER_QRI_MAX_CONNECTIONS" group:"Dialects"`
+	QRIFrameTimeout   time.Duration `name:"qri-frame-timeout" help:"Time in which a frame at --qri-listen has to come, once begun." default:"30s" env:"CRIER_QRI_FRAME_TIMEOUT" group:"Dialects"`
+
 	Heartbeat time.Duration `help:"How often an idle stream gets a heartbeat." default:"15s" env:"CRIER_HEARTBEAT" group:"Life"`
 	Drain     time.Duration `help:"Time over which connections are ended at a stop." default:"5s" env:"CRIER_DRAIN" group:"Life"`
 	LogLevel  string        `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"CRIER_LOG_LEVEL" group:"Life"`
@@ -80,6 +90,9 @@ func (s *Serve) Validate() error {
 				return fmt.Errorf("--trusted-proxies: %q is neither an address nor a network such as 10.0.0.0/8", p)
 			}
 		}
+	}
+	if err := s.validateDialects(); err != nil {
+		return err
 	}
 	return s.validateLimits()
 }

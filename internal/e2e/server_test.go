@@ -53,7 +53,7 @@ func launch(t *testing.T, dir string, flags ...string) *server {
 // launchWith is launch with an environment.
 func launchWith(t *testing.T, env []string, dir string, flags ...string) *server {
 	t.Helper()
-	args := append([]string{"serve", "--data-dir", dir, "--log-format", "json"}, flags...)
+	args := append([]string{"serve", "--data-dir", dir, "--log-format", "json", "--qri-listen", ""}, flags...)
 	s := &server{dir: dir, log: newLogbook(), cmd: command(t, env, args...), ended: make(chan struct{})}
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {

@@ -36,7 +36,12 @@ var below = map[string][]string{
 	"internal/transport/websocket":       {"internal/transport", "internal/transport/websocket/frame", "internal/hub", "internal/engine", "internal/problem", "internal/message", "internal/topic"},
 	"internal/transport/websocket/frame": {},
 	"internal/httpapi":                   {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/", "internal/message", "internal/topic"},
-	"internal/admin":                     {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
+	"internal/dialect":                   {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport"},
+	"internal/dialect/name":              {"internal/topic"},
+	"internal/dialect/qri":               {"internal/dialect", "internal/dialect/name", "internal/dialect/qri/", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/sse", "internal/message", "internal/topic"},
+	"internal/dialect/qri/ber":           {},
+	"internal/dialect/qri/notice":        {"internal/dialect/name", "internal/hub", "internal/engine", "internal/message"},
+	"internal/admin":                     {"internal/dialect/qri/notice", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
 	"internal/server":                    {"internal/"},
 	"internal/e2e":                       {"client"},
 }

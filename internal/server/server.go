@@ -39,6 +39,9 @@ type Server struct {
 	access   *access.Authority
 	hub      *hub.Hub
 	table    *transport.Table
+	sse      *sse.Handler
+	sockets  *websocket.Server
+	qri      qriParts
 	manage   *admin.Admin
 	public   *http.Server
 	operator *http.Server
@@ -57,7 +60,7 @@ func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.close())
 	}
-	failed := make(chan error, len(s.listeners)+1)
+	failed := make(chan error, len(s.listeners)+2)
 	s.serve(failed)
 	s.state.set(admin.Listening)
 	s.announce()
@@ -99,11 +102,20 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("open domains: %w", err)
 	}
 	s.table = transport.NewTable(s.cfg.MaxPerAddress, nil, transport.NewMetrics(s.metrics))
+	s.sse = sse.New(sse.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat})
+	s.sockets = websocket.New(websocket.Config{
+		Hub: s.hub, Metrics: s.table.Metrics(), Logger: s.log,
+		MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
+	})
+	dialects, err := s.openDialects(ctx)
+	if err != nil {
+		return err
+	}
 	if err := s.listen(); err != nil {
 		return err
 	}
 	s.public = &http.Server{
-		Handler:           s.publicHandler(),
+		Handler:           &door{api: s.publicAPI(), dialects: dialects},
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
@@ -143,16 +155,12 @@ func (s *Server) openAccess(ctx context.Context, token access.OperatorToken) err
 	return err
 }
 
-func (s *Server) publicHandler() http.Handler {
+func (s *Server) publicAPI() http.Handler {
 	return httpapi.New(httpapi.Config{
 		Hub: s.hub, Access: s.access, Table: s.table,
 		Rate: access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now),
-		SSE:  sse.New(sse.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
-		Pull: pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
-		WebSocket: websocket.New(websocket.Config{
-			Hub: s.hub, Metrics: s.table.Metrics(), Logger: s.log,
-			MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
-		}),
+		SSE:  s.sse, WebSocket: s.sockets,
+		Pull:    pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
 		Limits:  httpapi.Limits{Message: int64(s.cfg.MaxMessage), Patterns: s.cfg.MaxPatterns},
 		Logger:  s.log,
 		Metrics: httpapi.NewMetrics(s.metrics),
@@ -163,7 +171,7 @@ func (s *Server) publicHandler() http.Handler {
 // close ends what open began, in the reverse order.
 func (s *Server) close() error {
 	var errs []error
-	for _, l := range append(s.listeners, s.admin) {
+	for _, l := range append(s.listeners, s.admin, s.qri.listener) {
 		if l != nil {
 			_ = l.Close() // the http.Server has closed it already, or never had it
 		}
@@ -171,6 +179,7 @@ func (s *Server) close() error {
 	if s.manage != nil {
 		s.manage.Close()
 	}
+	s.qri.close()
 	if s.hub != nil {
 		errs = append(errs, s.hub.Close())
 	}
