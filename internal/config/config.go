@@ -55,6 +55,9 @@ type Serve struct {
 	QRIPlaintext      bool          `name:"qri-plaintext" help:"Let --qri-listen be an address that others reach without TLS and client certificates: whoever reaches it publishes." env:"CRIER_QRI_PLAINTEXT" group:"Dialects"`
 	QRIMaxConnections int           `name:"qri-max-connections" help:"Most connections to --qri-listen." default:"1024" env:"CRIER_QRI_MAX_CONNECTIONS" group:"Dialects"`
 	QRIFrameTimeout   time.Duration `name:"qri-frame-timeout" help:"Time in which a frame at --qri-listen has to come, once begun." default:"30s" env:"CRIER_QRI_FRAME_TIMEOUT" group:"Dialects"`
+	APIKeys           string        `name:"apikeys" help:"PostgreSQL database with wspubsub's table apikeys; unless given, its keys are made with crier key create --wspubsub." placeholder:"postgres://…" env:"CRIER_APIKEYS" group:"Dialects"`
+	APIKeysKeep       time.Duration `name:"apikeys-keep" help:"How long a key that was good goes on working while --apikeys is away." default:"15m" env:"CRIER_APIKEYS_KEEP" group:"Dialects"`
+	WSPubSubGrace     time.Duration `name:"wspubsub-grace" help:"How long a topic of wspubsub lives on when its publisher is gone." default:"10s" env:"CRIER_WSPUBSUB_GRACE" group:"Dialects"`
 
 	Heartbeat time.Duration `help:"How often an idle stream gets a heartbeat." default:"15s" env:"CRIER_HEARTBEAT" group:"Life"`
 	Drain     time.Duration `help:"Time over which connections are ended at a stop." default:"5s" env:"CRIER_DRAIN" group:"Life"`

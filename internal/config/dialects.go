@@ -33,6 +33,12 @@ func (s *Serve) validateDialects() error {
 	if !s.Dialect("qri") {
 		s.QRIListen = ""
 	}
+	switch {
+	case s.APIKeysKeep < 0:
+		return fmt.Errorf("--apikeys-keep %v is below 0", s.APIKeysKeep)
+	case s.WSPubSubGrace < 0:
+		return fmt.Errorf("--wspubsub-grace %v is below 0", s.WSPubSubGrace)
+	}
 	return s.validateQRI()
 }
 

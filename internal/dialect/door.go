@@ -111,7 +111,7 @@ func (d *Door) Problem(err error) *problem.Problem {
 	case errors.Is(err, transport.ErrDraining):
 		return problem.Unavailable("the server stops; try again", 5*time.Second)
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrClosed), errors.Is(err, hub.ErrClosed),
-		errors.Is(err, hub.ErrNoDomain), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		errors.Is(err, hub.ErrNoDomain), errors.Is(err, engine.ErrLeaseHeld), errors.Is(err, engine.ErrLeaseLost), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return problem.Unavailable("the log cannot serve now; try again", 2*time.Second)
 	}
 	return problem.Internal()

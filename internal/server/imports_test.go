@@ -41,7 +41,10 @@ var below = map[string][]string{
 	"internal/dialect/qri":               {"internal/dialect", "internal/dialect/name", "internal/dialect/qri/", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/sse", "internal/message", "internal/topic"},
 	"internal/dialect/qri/ber":           {},
 	"internal/dialect/qri/notice":        {"internal/dialect/name", "internal/hub", "internal/engine", "internal/message"},
-	"internal/admin":                     {"internal/dialect/qri/notice", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
+	"internal/dialect/wspubsub":          {"internal/dialect", "internal/dialect/name", "internal/dialect/wspubsub/keys", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/websocket", "internal/message", "internal/topic"},
+	"internal/dialect/wspubsub/keys":     {"internal/engine"},
+	"internal/dialect/wspubsub/pgkeys":   {"internal/dialect/wspubsub/keys"},
+	"internal/admin":                     {"internal/dialect/name", "internal/dialect/qri/notice", "internal/dialect/wspubsub/keys", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
 	"internal/server":                    {"internal/"},
 	"internal/e2e":                       {"client"},
 }

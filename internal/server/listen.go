@@ -80,6 +80,9 @@ func (s *Server) drain() {
 	if s.qri.listener != nil {
 		_ = s.qri.listener.Close()
 	}
+	if s.pubsub.topics != nil {
+		s.pubsub.topics.Freeze()
+	}
 	if err := s.table.Drain(ctx, s.cfg.Drain); err != nil {
 		s.log.Warn("not everybody left in time", "error", err)
 	}

@@ -42,6 +42,7 @@ type Server struct {
 	sse      *sse.Handler
 	sockets  *websocket.Server
 	qri      qriParts
+	pubsub   pubsubParts
 	manage   *admin.Admin
 	public   *http.Server
 	operator *http.Server
@@ -180,6 +181,7 @@ func (s *Server) close() error {
 		s.manage.Close()
 	}
 	s.qri.close()
+	s.pubsub.close()
 	if s.hub != nil {
 		errs = append(errs, s.hub.Close())
 	}
