@@ -43,6 +43,7 @@ var below = map[string][]string{
 	"internal/dialect/qri/notice":        {"internal/dialect/name", "internal/hub", "internal/engine", "internal/message"},
 	"internal/dialect/wspubsub":          {"internal/dialect", "internal/dialect/name", "internal/dialect/wspubsub/keys", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/websocket", "internal/message", "internal/topic"},
 	"internal/dialect/wspubsub/keys":     {"internal/engine"},
+	"internal/dialect/wspubsub/pgtest":   {},
 	"internal/dialect/wspubsub/pgkeys":   {"internal/dialect/wspubsub/keys"},
 	"internal/admin":                     {"internal/dialect/name", "internal/dialect/qri/notice", "internal/dialect/wspubsub/keys", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
 	"internal/server":                    {"internal/"},
