@@ -7,6 +7,7 @@ import (
 	"crier/internal/dialect"
 	"crier/internal/dialect/qri"
 	"crier/internal/dialect/qri/notice"
+	"crier/internal/dialect/wspubsub/keys"
 	"crier/internal/hub"
 )
 
@@ -57,6 +58,9 @@ func (s *Server) openDialects(ctx context.Context) ([]dialectHandler, error) {
 		if s.qri.ingest, err = s.qriIngest(main); err != nil {
 			return nil, err
 		}
+	}
+	if s.cfg.APIKeys == "" { // keys can be made also while the dialect is off
+		s.pubsub.registry = &keys.Registry{Registry: s.engine.Registry(), Log: s.log}
 	}
 	if s.cfg.Dialect("wspubsub") {
 		h, err := s.openPubSub(ctx, metrics)

@@ -15,7 +15,7 @@ func (s *Server) operatorHandler(token access.OperatorToken) (http.Handler, erro
 		checks = append(checks, admin.Check{Name: "apikeys", Do: s.pubsub.database.Ping})
 	}
 	a, err := admin.New(admin.Config{
-		Checks: checks,
+		Checks: checks, Notices: s.qri.notices, PubSub: s.pubsub.registry,
 		Hub:    s.hub, Access: s.access, Operator: token, Table: s.table, State: s.state.get,
 		Gatherer: s.metrics, Registerer: s.metrics, Metrics: admin.NewMetrics(s.metrics), Logger: s.log, Version: s.version,
 	})

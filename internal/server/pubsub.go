@@ -13,6 +13,7 @@ import (
 
 // pubsubParts are what of wspubsub has a life of its own.
 type pubsubParts struct {
+	registry *keys.Registry // nil: keys are in the database
 	topics   *wspubsub.Topics
 	checker  *keys.Checker
 	database *pgkeys.Keys
@@ -42,8 +43,8 @@ func (s *Server) openPubSub(ctx context.Context, metrics *dialect.Metrics) (*wsp
 
 // pubsubKeys finds who knows the keys: PostgreSQL, or the registry.
 func (s *Server) pubsubKeys(ctx context.Context) (keys.Source, error) {
-	if s.cfg.APIKeys == "" {
-		s.pubsub.checker = keys.NewChecker(ctx, &keys.Registry{Registry: s.engine.Registry(), Log: s.log})
+	if s.pubsub.registry != nil {
+		s.pubsub.checker = keys.NewChecker(ctx, s.pubsub.registry)
 		return s.pubsub.checker, nil
 	}
 	var err error
