@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -272,5 +273,64 @@ func TestQRIListensOnLoopbackOnly(t *testing.T) {
 	_, stderr, code = crier(t, nil, "serve", "--data-dir", t.TempDir(), "--dialects", "qri,ftp")
 	if code == 0 || !strings.Contains(stderr, fmt.Sprintf("%q", "ftp")) {
 		t.Errorf("exit code %d, it said %q", code, stderr)
+	}
+}
+
+// TestQRIWithCertificates: off loopback a backend shows a certificate, or is
+// not listened to.
+func TestQRIWithCertificates(t *testing.T) {
+	t.Parallel()
+	cert, key, roots := selfMade(t)
+	otherCert, otherKey, _ := selfMade(t)
+	s := startServer(t, "--qri-listen", "0.0.0.0:0", "--qri-tls-cert", cert, "--qri-tls-key", key, "--qri-client-ca", cert)
+	address := strings.Replace(s.qriPort(t), "[::]", "127.0.0.1", 1)
+	hi := []byte("\x30\x0C\x04\x03123\x04\x01s\x04\x02hi")
+	send := func(c net.Conn) error {
+		defer c.Close()
+		if _, err := c.Write(hi); err != nil {
+			return err
+		}
+		if half, ok := c.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+		_, err := io.ReadAll(c) // until the server has closed it
+		return err
+	}
+	for _, tt := range []struct {
+		name, cert, key string
+		good            bool
+	}{
+		{"no certificate", "", "", false}, {"another's", otherCert, otherKey, false}, {"one that is signed", cert, key, true},
+	} {
+		cfg := &tls.Config{RootCAs: roots}
+		if tt.cert != "" {
+			pair, err := tls.LoadX509KeyPair(tt.cert, tt.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Certificates = []tls.Certificate{pair}
+		}
+		c, err := tls.Dial("tcp", address, cfg)
+		if err == nil {
+			err = send(c)
+		}
+		if (err == nil) != tt.good {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	plain, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = send(plain) // is answered with an alert
+	var page struct{ Messages []struct{ Data string } }
+	decode(t, ask(t, "GET", s.api+"/t/main/qri/123/s", "").body, &page)
+	if len(page.Messages) != 1 || page.Messages[0].Data != "hi" {
+		t.Errorf("the log has %+v, want what came with a certificate", page)
+	}
+	for _, flags := range [][]string{{"--qri-tls-cert", cert}, {"--qri-client-ca", cert}} {
+		if _, stderr, code := crier(t, nil, append([]string{"serve", "--data-dir", t.TempDir()}, flags...)...); code == 0 || !strings.Contains(stderr, "--qri-tls-key") {
+			t.Errorf("%v: %d %s", flags, code, stderr)
+		}
 	}
 }

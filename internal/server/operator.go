@@ -16,7 +16,7 @@ func (s *Server) operatorHandler(token access.OperatorToken) (http.Handler, erro
 	}
 	a, err := admin.New(admin.Config{
 		Checks: checks, Notices: s.qri.notices, PubSub: s.pubsub.registry,
-		Hub:    s.hub, Access: s.access, Operator: token, Table: s.table, State: s.state.get,
+		Hub: s.hub, Access: s.access, Operator: token, Table: s.table, State: s.state.get,
 		Gatherer: s.metrics, Registerer: s.metrics, Metrics: admin.NewMetrics(s.metrics), Logger: s.log, Version: s.version,
 	})
 	if err != nil {
