@@ -24,12 +24,16 @@ type keyCreateCmd struct {
 	Subscribe []string `help:"Pattern of topics that it may subscribe to; repeat for more." sep:"none" placeholder:"PATTERN"`
 	Manage    bool     `help:"It may manage the domain: its topics, keys and connections."`
 	Name      string   `help:"What it is for, for people." placeholder:"NAME"`
+	WSPubSub  bool     `name:"wspubsub" help:"A key of wspubsub instead: for publishing to --domain by its clients, at /ws/pub/."`
 	Expires   string   `help:"When it ends: a time (2030-01-31T00:00:00Z), or how long from now (90d, 12h). Unless given, never." placeholder:"TIME"`
 }
 
 // Run prints the secret on stdout and all else on stderr, so that a script can
 // take it.
 func (c *keyCreateCmd) Run(ctx context.Context, std *streams) error {
+	if c.WSPubSub {
+		return c.createPubSub(ctx, std)
+	}
 	if len(c.Publish)+len(c.Subscribe) == 0 && !c.Manage {
 		return usagef("the key would be good for nothing: give at least one of --publish, --subscribe, --manage")
 	}
@@ -82,11 +86,15 @@ func when(t time.Time, zero string) string {
 // keyListCmd is crier key list.
 type keyListCmd struct {
 	manageFlags
-	Domain string `help:"Only keys of this domain." placeholder:"NAME"`
+	Domain   string `help:"Only keys of this domain." placeholder:"NAME"`
+	WSPubSub bool   `name:"wspubsub" help:"Keys of wspubsub instead."`
 }
 
 // Run prints a line for each key, those that ended too.
 func (c *keyListCmd) Run(ctx context.Context, std *streams) error {
+	if c.WSPubSub {
+		return c.listPubSub(ctx, std)
+	}
 	return c.manage(ctx, std, false, func(m manager) error {
 		keys, err := m.keys(ctx, c.Domain)
 		if err != nil {
@@ -116,11 +124,15 @@ func (c *keyListCmd) Run(ctx context.Context, std *streams) error {
 // keyRevokeCmd is crier key revoke.
 type keyRevokeCmd struct {
 	manageFlags
-	IDs []string `arg:"" name:"id" help:"Ids of keys, as crier key list shows them."`
+	IDs      []string `arg:"" name:"id" help:"Ids of keys, as crier key list shows them."`
+	WSPubSub bool     `name:"wspubsub" help:"They are keys of wspubsub."`
 }
 
 // Run revokes them all, and tells of each that failed.
 func (c *keyRevokeCmd) Run(ctx context.Context, std *streams) error {
+	if c.WSPubSub {
+		return c.revokePubSub(ctx, std)
+	}
 	for _, id := range c.IDs {
 		if strings.HasPrefix(id, "crier_") {
 			return usagef("that is a secret, not an id: the id is what stands in it between the first two underscores")

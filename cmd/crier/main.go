@@ -22,6 +22,7 @@ type root struct {
 	Publish    publishCmd    `cmd:"" help:"Publish messages: an argument, a file, or stdin line by line."`
 	Subscribe  subscribeCmd  `cmd:"" help:"Print messages as they come; resumes by itself."`
 	Key        keyCmd        `cmd:"" help:"Make, list and revoke keys."`
+	Notice     noticeCmd     `cmd:"" help:"Set, show and delete the notices that every QRI listener is told of."`
 	Domain     domainCmd     `cmd:"" help:"Make, list, change and delete domains."`
 	Bench      benchCmd      `cmd:"" help:"Measure a server: its own, or one that is given."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

@@ -105,7 +105,7 @@ type server struct {
 func serve(t *testing.T, data string, flags ...string) *server {
 	t.Helper()
 	s := &server{data: data}
-	s.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+	s.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--qri-listen", "",
 		"--log-format", "json", "--drain", "0s"}, flags...)...)
 	s.cmd.Env = environment()
 	log, err := s.cmd.StderrPipe()

@@ -55,6 +55,20 @@ type (
 		RetentionAge   string `json:"retentionAge,omitempty"`
 		RetentionBytes int64  `json:"retentionBytes,omitempty"`
 	}
+	pubsubKeyInfo struct {
+		ID      string    `json:"id"`
+		Domain  string    `json:"domain"`
+		Name    string    `json:"name,omitempty"`
+		State   string    `json:"state"`
+		Created time.Time `json:"created"`
+		Revoked time.Time `json:"revoked,omitzero"`
+		Secret  string    `json:"secret,omitempty"`
+	}
+	noticeInfo struct {
+		Type    string    `json:"type"`
+		Message string    `json:"message"`
+		Set     time.Time `json:"set"`
+	}
 	epochInfo struct {
 		Epoch string `json:"epoch"`
 		Head  string `json:"head,omitempty"`
@@ -86,6 +100,13 @@ type manager interface {
 	setDomain(ctx context.Context, name string, s settingsChange) (domainInfo, error)
 	deleteDomain(ctx context.Context, name string) error
 	newEpoch(ctx context.Context, name string) (epochInfo, error)
+	createPubSubKey(ctx context.Context, domain, name string) (pubsubKeyInfo, error)
+	pubsubKeys(ctx context.Context, domain string) ([]pubsubKeyInfo, error)
+	revokePubSubKey(ctx context.Context, id string) (pubsubKeyInfo, error)
+	setNotice(ctx context.Context, typ, text string) (noticeInfo, error)
+	notice(ctx context.Context, typ string) (noticeInfo, error)
+	notices(ctx context.Context) ([]noticeInfo, error)
+	deleteNotice(ctx context.Context, typ string) error
 	Close() error
 }
 

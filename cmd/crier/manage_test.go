@@ -57,7 +57,89 @@ func script(t *testing.T, c call) {
 	if o := c.run("key", "create", "--manage", "--domain", "none"); o.code != 1 || !strings.Contains(o.err, "no domain \"none\"") {
 		t.Errorf("key of a domain that is not there: %+v", o)
 	}
+	scriptPubSubKeys(t, c)
 	scriptDomains(t, c)
+}
+
+func scriptPubSubKeys(t *testing.T, c call) {
+	o := c.run("key", "create", "--wspubsub", "--domain", "not made yet", "--name", "hello@example.com")
+	if o.code != 0 || !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n$`).MatchString(o.out) {
+		t.Fatalf("key create --wspubsub: %+v", o)
+	}
+	secret := strings.TrimSpace(o.out)
+	type key struct{ ID, Name, Domain, State, Secret string }
+	list := func(args ...string) (keys []key) {
+		t.Helper()
+		for _, line := range lines(c.ok(append([]string{"key", "list", "--wspubsub", "--json"}, args...)...)) {
+			if line == "" {
+				continue
+			}
+			var k key
+			if err := json.Unmarshal([]byte(line), &k); err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, k)
+		}
+		return keys
+	}
+	keys := list("--domain", "not made yet")
+	if len(keys) != 1 || keys[0].Name != "hello@example.com" || keys[0].State != "active" || keys[0].Secret != "" {
+		t.Fatalf("key list --wspubsub: %+v", keys)
+	}
+	if out := c.ok("key", "list", "--wspubsub"); !strings.Contains(out, keys[0].ID) || strings.Contains(out, secret) {
+		t.Errorf("key list --wspubsub:\n%s", out)
+	}
+	if len(list("--domain", "other")) != 0 {
+		t.Error("keys of another domain")
+	}
+	if o := c.run("key", "revoke", "--wspubsub", "nobody", keys[0].ID); o.code != 1 || !strings.Contains(o.err, "nobody") || !strings.Contains(o.out, "revoked "+keys[0].ID) {
+		t.Errorf("key revoke --wspubsub: %+v", o)
+	}
+	if k := list(); len(k) != 1 || k[0].State != "revoked" {
+		t.Errorf("after revoke: %+v", k)
+	}
+	if o := c.run("key", "create", "--wspubsub", "--domain", "d", "--manage"); o.code != 2 || !strings.Contains(o.err, "--manage") {
+		t.Errorf("with a grant: %+v", o)
+	}
+	if o := c.run("key", "create", "--wspubsub", "--domain", strings.Repeat("d", 65)); o.code != 1 || !strings.Contains(o.err, "64 characters") {
+		t.Errorf("a domain that is too long: %+v", o)
+	}
+}
+
+// TestNotice: a notice is for those who listen to a server.
+func TestNotice(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	s := serve(t, data)
+	if o := s.run("notice", "list"); o.code != 0 || o.out != "" || !strings.Contains(o.err, "no notices") {
+		t.Errorf("notice list: %+v", o)
+	}
+	if out := s.ok("notice", "set", "102", "We restart at noon"); out != "set 102: We restart at noon\n" {
+		t.Errorf("notice set: %s", out)
+	}
+	var n struct{ Type, Message, Set string }
+	if err := json.Unmarshal([]byte(s.ok("notice", "set", "103", "two\nlines", "--json")), &n); err != nil || n.Message != "two\nlines" || n.Set == "" {
+		t.Errorf("notice set --json: %+v, %v", n, err)
+	}
+	if out := s.ok("notice", "get", "102"); out != "We restart at noon\n" {
+		t.Errorf("notice get: %s", out)
+	}
+	if out := s.ok("notice", "list"); len(lines(out)) != 3 || !strings.Contains(out, `"two\nlines"`) {
+		t.Errorf("notice list:\n%s", out)
+	}
+	if out := lines(s.ok("notice", "list", "--json")); len(out) != 2 || !strings.Contains(out[0], `"102"`) {
+		t.Errorf("notice list --json: %q", out)
+	}
+	if o := s.run("notice", "delete", "10", "102"); o.code != 1 || o.out != "deleted 102\n" || !strings.Contains(o.err, "3 characters") {
+		t.Errorf("notice delete: %+v", o)
+	}
+	if o := s.run("notice", "get", "102"); o.code != 1 || !strings.Contains(o.err, "no such notice") {
+		t.Errorf("notice get of one that is deleted: %+v", o)
+	}
+	s.stop()
+	if o := s.run("notice", "list"); o.code != 1 || !strings.Contains(o.err, "no server runs") {
+		t.Errorf("without a server: %+v", o)
+	}
 }
 
 func scriptDomains(t *testing.T, c call) {

@@ -22,6 +22,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"crier/internal/access"
+	"crier/internal/dialect/qri/notice"
+	"crier/internal/dialect/wspubsub/keys"
 	"crier/internal/hub"
 	"crier/internal/transport"
 )
@@ -51,6 +53,8 @@ type Config struct {
 	Access   *access.Authority
 	Operator access.OperatorToken // the one that Access has; it is let in also from where many bad ones came
 	Table    *transport.Table
+	Notices  *notice.Board       // of QRI; nil: there are none
+	PubSub   *keys.Registry      // the keys of wspubsub; nil: they are in PostgreSQL
 	State    func() State        // asked at each look; does not block
 	Checks   []Check             // nil: the engine, through Hub
 	Gatherer prometheus.Gatherer // what /metrics shows

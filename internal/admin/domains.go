@@ -273,6 +273,9 @@ func (a *Admin) deleteDomain(c *call) error {
 	if err := a.Access.Keys().RevokeDomain(c.Context(), d.Name()); err != nil {
 		return err
 	}
+	if err := a.revokePubSubKeys(c.Context(), d.Name()); err != nil {
+		return err
+	}
 	if err := a.Hub.DropDomain(c.Context(), d.Name()); err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ import (
 
 	"crier/internal/access"
 	"crier/internal/admin"
+	"crier/internal/dialect/qri/notice"
+	"crier/internal/dialect/wspubsub/keys"
 	"crier/internal/engine"
 	"crier/internal/engine/memory"
 	"crier/internal/hub"
@@ -163,6 +165,15 @@ func newRig(t *testing.T, change ...func(*admin.Config)) *rig {
 		Gatherer: r.reg, Registerer: r.reg, Metrics: admin.NewMetrics(r.reg), Now: r.clock.now, Version: "v1.2.3",
 		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	main, err := r.hub.Domain(hub.Main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.PubSub = &keys.Registry{Registry: r.engine.Registry(), Now: r.clock.now}
+	if cfg.Notices, err = notice.Open(t.Context(), notice.Config{Registry: r.engine.Registry(), Domain: main, Now: r.clock.now}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cfg.Notices.Close)
 	for _, c := range change {
 		c(&cfg)
 	}

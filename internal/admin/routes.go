@@ -56,6 +56,16 @@ func (a *Admin) routes() []route {
 		{"GET", "/v1/keys/{id}", nil, a.getKey},
 		{"DELETE", "/v1/keys/{id}", nil, a.revokeKey},
 
+		{"GET", "/v1/notices", []string{"after", "limit"}, a.listNotices},
+		{"GET", "/v1/notices/{type}", nil, a.getNotice},
+		{"PUT", "/v1/notices/{type}", nil, a.setNotice},
+		{"DELETE", "/v1/notices/{type}", nil, a.deleteNotice},
+
+		{"GET", "/v1/wspubsub/keys", []string{"domain", "after", "limit"}, a.listPubSubKeys},
+		{"POST", "/v1/wspubsub/keys", nil, a.createPubSubKey},
+		{"GET", "/v1/wspubsub/keys/{id}", nil, a.getPubSubKey},
+		{"DELETE", "/v1/wspubsub/keys/{id}", nil, a.revokePubSubKey},
+
 		{"GET", "/v1/connections", []string{"domain", "transport", "after", "limit"}, a.listConnections},
 		{"GET", "/v1/connections/{id}", nil, a.getConnection},
 		{"DELETE", "/v1/connections/{id}", nil, a.closeConnection},

@@ -32,7 +32,7 @@ type child struct {
 // start starts the process and waits for the log line that says where it
 // listens.
 func (c *child) start(ctx context.Context) error {
-	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", c.dir,
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--qri-listen", "", "--data-dir", c.dir,
 		"--log-format", "json", "--drain", "0s"}, c.cfg.Args...)
 	if c.cfg.Durability != "" {
 		args = append(args, "--durability", c.cfg.Durability)

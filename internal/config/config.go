@@ -33,10 +33,8 @@ type Serve struct {
 	JWTIssuer      string   `name:"jwt-issuer" help:"Take only JWTs of this issuer." placeholder:"ISS" env:"CRIER_JWT_ISSUER" group:"Who"`
 	JWTAudience    string   `name:"jwt-audience" help:"Take only JWTs for this audience." placeholder:"AUD" env:"CRIER_JWT_AUDIENCE" group:"Who"`
 
-	Dialects         []string `help:"Dialects of the systems before Crier that are served; none: none." default:"realizehit" enum:"realizehit,none" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
-	OpenDialects     []string `help:"Dialects that let everybody in, also while the server is closed." enum:"realizehit" placeholder:"NAME,…" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
-	Redis            string   `help:"The Redis that dialects publish to and listen on." placeholder:"redis://HOST:PORT" env:"CRIER_REDIS" group:"Dialects"`
-	RealizehitPrefix string   `help:"Path at which realizehit's publishers post." default:"/" env:"CRIER_REALIZEHIT_PREFIX" group:"Dialects"`
+	Redis            string `help:"The Redis that dialects publish to and listen on." placeholder:"redis://HOST:PORT" env:"CRIER_REDIS" group:"Dialects"`
+	RealizehitPrefix string `help:"Path at which realizehit's publishers post." default:"/" env:"CRIER_REALIZEHIT_PREFIX" group:"Dialects"`
 
 	Durability     string   `help:"What an acknowledged publish survives, for domains that don't say: fsync (power loss), async (a crash of the process), memory (nothing)." default:"fsync" enum:"fsync,async,memory" env:"CRIER_DURABILITY" group:"Messages"`
 	RetentionAge   Duration `help:"How long messages are kept, for domains that don't say." default:"7d" env:"CRIER_RETENTION_AGE" group:"Messages"`
@@ -52,6 +50,19 @@ type Serve struct {
 	HeadTimeout         time.Duration `help:"Time in which the head of a request has to come." default:"10s" env:"CRIER_HEAD_TIMEOUT" group:"Limits"`
 	MaxHandshakes       int           `help:"Most connections of which the first request has not come wholly; others wait a second, then the oldest is closed." default:"1024" env:"CRIER_MAX_HANDSHAKES" group:"Limits"`
 	MaxRequests         int           `help:"Most requests that are being answered, listeners apart; others are refused." default:"10000" env:"CRIER_MAX_REQUESTS" group:"Limits"`
+
+	Dialects          []string      `help:"Dialects that are served; none: only Crier's own API." default:"qri,realizehit,wspubsub" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
+	OpenDialects      []string      `help:"Dialects that ask for no credential where they have none of their own: qri (/backdoor), realizehit." placeholder:"NAME" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
+	QRIListen         string        `name:"qri-listen" help:"Address at which QRI's backends publish over TCP; empty: nowhere." default:"127.0.0.1:5679" placeholder:"ADDR" env:"CRIER_QRI_LISTEN" group:"Dialects"`
+	QRITLSCert        string        `name:"qri-tls-cert" help:"Certificate chain (PEM) for --qri-listen." type:"path" placeholder:"FILE" env:"CRIER_QRI_TLS_CERT" group:"Dialects"`
+	QRITLSKey         string        `name:"qri-tls-key" help:"Private key (PEM) of --qri-tls-cert." type:"path" placeholder:"FILE" env:"CRIER_QRI_TLS_KEY" group:"Dialects"`
+	QRIClientCA       string        `name:"qri-client-ca" help:"Certificates (PEM) of who signs the certificates that QRI's backends must show." type:"path" placeholder:"FILE" env:"CRIER_QRI_CLIENT_CA" group:"Dialects"`
+	QRIPlaintext      bool          `name:"qri-plaintext" help:"Let --qri-listen be an address that others reach without TLS and client certificates: whoever reaches it publishes." env:"CRIER_QRI_PLAINTEXT" group:"Dialects"`
+	QRIMaxConnections int           `name:"qri-max-connections" help:"Most connections to --qri-listen." default:"1024" env:"CRIER_QRI_MAX_CONNECTIONS" group:"Dialects"`
+	QRIFrameTimeout   time.Duration `name:"qri-frame-timeout" help:"Time in which a frame at --qri-listen has to come, once begun." default:"30s" env:"CRIER_QRI_FRAME_TIMEOUT" group:"Dialects"`
+	APIKeys           string        `name:"apikeys" help:"PostgreSQL database with wspubsub's table apikeys; unless given, its keys are made with crier key create --wspubsub." placeholder:"postgres://…" env:"CRIER_APIKEYS" group:"Dialects"`
+	APIKeysKeep       time.Duration `name:"apikeys-keep" help:"How long a key that was good goes on working while --apikeys is away." default:"15m" env:"CRIER_APIKEYS_KEEP" group:"Dialects"`
+	WSPubSubGrace     time.Duration `name:"wspubsub-grace" help:"How long a topic of wspubsub lives on when its publisher is gone." default:"10s" env:"CRIER_WSPUBSUB_GRACE" group:"Dialects"`
 
 	Heartbeat time.Duration `help:"How often an idle stream gets a heartbeat." default:"15s" env:"CRIER_HEARTBEAT" group:"Life"`
 	Drain     time.Duration `help:"Time over which connections are ended at a stop." default:"5s" env:"CRIER_DRAIN" group:"Life"`

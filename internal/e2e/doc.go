@@ -8,6 +8,9 @@
 //     back.
 //   - engineio, realizehit: the clients of others, from npm, in testdata/node.
 //   - life, access: starting, stopping, who may do what, TLS, settings.
+//   - qri, wspubsub: the clients of the ancestors, in other languages; pairs:
+//     what enters by any way leaves by every other. migrate: the pages for
+//     those who come from elsewhere, run as they are written.
 //   - disk: full, read-only. slow: a reader of a byte a second.
 //
 // Every server and browser that a test starts is killed and waited for in its
@@ -18,5 +21,5 @@
 // Environment: CRIER_BINARY names a binary to test instead of building one
 // (say, with the race detector), CRIER_CRASHES how often the server is
 // killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser,
-// CRIER_REDIS a Redis for tests.
+// CRIER_REDIS a Redis for tests, CRIER_POSTGRES a database server's URL.
 package e2e

@@ -54,7 +54,7 @@ func launch(t *testing.T, dir string, flags ...string) *server {
 // launchWith is launch with an environment.
 func launchWith(t *testing.T, env []string, dir string, flags ...string) *server {
 	t.Helper()
-	args := append([]string{"serve", "--data-dir", dir, "--log-format", "json"}, flags...)
+	args := append([]string{"serve", "--data-dir", dir, "--log-format", "json", "--qri-listen", ""}, flags...)
 	return run(t, dir, command(t, env, args...))
 }
 
@@ -62,7 +62,7 @@ func launchWith(t *testing.T, env []string, dir string, flags ...string) *server
 func startWithin(t *testing.T, descriptors int, flags ...string) *server {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := command(t, nil, append([]string{"serve", "--data-dir", dir, "--log-format", "json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, flags...)...)
+	cmd := command(t, nil, append([]string{"serve", "--data-dir", dir, "--log-format", "json", "--qri-listen", "", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, flags...)...)
 	cmd.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, descriptors), "sh", cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 	s := run(t, dir, cmd)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -84,5 +85,21 @@ func (s *socket) closing(t *testing.T) frame {
 		if f := s.next(t); f.end {
 			return f
 		}
+	}
+}
+
+// say sends a text frame.
+func (s *socket) say(t *testing.T, v any) {
+	t.Helper()
+	text, isText := v.(string)
+	if !isText {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(b)
+	}
+	if err := s.conn.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		t.Fatal(err)
 	}
 }

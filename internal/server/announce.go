@@ -26,6 +26,9 @@ func (s *Server) announce() {
 		urls[i] = scheme + "://" + l.Addr().String()
 	}
 	s.log.Info("crier listens", "api", strings.Join(urls, " "), "admin", "http://"+s.admin.Addr().String(), "version", s.version)
+	if s.qri.listener != nil {
+		s.log.Info("qri backends publish", "address", s.qri.listener.Addr().String(), "tls", s.cfg.QRITLSCert != "")
+	}
 	if s.cfg.Engine == "memory" {
 		s.log.Info("data lives in memory and ends with the process")
 	} else {

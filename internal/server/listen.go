@@ -27,6 +27,9 @@ func (s *Server) listen() error {
 		return fmt.Errorf("listen for the operator (--admin-listen): %w", err)
 	}
 	s.admin = l
+	if err := s.qri.listen(s.cfg); err != nil {
+		return err
+	}
 	if s.cfg.TLSCert != "" {
 		if _, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey); err != nil {
 			return fmt.Errorf("certificate (--tls-cert, --tls-key): %w", err)
@@ -53,6 +56,14 @@ func (s *Server) serve(failed chan<- error) {
 			return s.public.Serve(guarded)
 		})
 	}
+	if s.qri.listener != nil {
+		run("QRI's listener "+s.qri.listener.Addr().String(), func() error {
+			if err := s.qri.ingest.Serve(s.qri.listener); err != nil {
+				return err
+			}
+			return http.ErrServerClosed
+		})
+	}
 	run("operator's listener "+s.admin.Addr().String(), func() error { return s.operator.Serve(s.admin) })
 }
 
@@ -67,8 +78,17 @@ func (s *Server) drain() {
 	for _, l := range s.listeners {
 		_ = l.Close() // Shutdown closes it again
 	}
+	if s.qri.listener != nil {
+		_ = s.qri.listener.Close()
+	}
+	if s.pubsub.topics != nil {
+		s.pubsub.topics.Freeze()
+	}
 	if err := s.table.Drain(ctx, s.cfg.Drain); err != nil {
 		s.log.Warn("not everybody left in time", "error", err)
+	}
+	if s.qri.ingest != nil {
+		s.qri.ingest.Close(ctx)
 	}
 	if err := s.public.Shutdown(ctx); err != nil {
 		_ = s.public.Close() // whoever is left has had the time that there was

@@ -16,12 +16,12 @@ const nameRealizehit = "realizehit"
 
 // withRealizehit has the dialect serve its paths, if it is to.
 func (s *Server) withRealizehit(next http.Handler, rate *access.Limiter) http.Handler {
-	if !s.cfg.Serves(nameRealizehit) {
+	if !s.cfg.Dialect(nameRealizehit) {
 		return next
 	}
 	s.realizehit = realizehit.New(realizehit.Config{
 		Hub: s.hub, Access: s.access, Table: s.table, Redis: s.redis, Rate: rate, Logger: s.log,
-		AnyMayUse: s.cfg.LetsAllIn(nameRealizehit), Prefix: s.cfg.RealizehitPrefix,
+		AnyMayUse: s.cfg.OpenDialect(nameRealizehit), Prefix: s.cfg.RealizehitPrefix,
 		MaxMessage: int(s.cfg.MaxMessage), MaxPatterns: s.cfg.MaxPatterns,
 	})
 	return s.realizehit.Handler(next)
@@ -29,7 +29,7 @@ func (s *Server) withRealizehit(next http.Handler, rate *access.Limiter) http.Ha
 
 // openRedis begins to connect to Redis, if there is one.
 func (s *Server) openRedis(ctx context.Context) error {
-	if s.cfg.Redis == "" || !s.cfg.Serves(nameRealizehit) {
+	if s.cfg.Redis == "" || !s.cfg.Dialect(nameRealizehit) {
 		return nil
 	}
 	domain, err := s.hub.Domain(hub.Main)
@@ -61,6 +61,9 @@ func (s *Server) checks() []admin.Check {
 	all := []admin.Check{{Name: "engine", Do: s.hub.Ping}}
 	if s.redis != nil {
 		all = append(all, admin.Check{Name: "redis", Do: s.redis.Check})
+	}
+	if s.pubsub.database != nil {
+		all = append(all, admin.Check{Name: "apikeys", Do: s.pubsub.database.Ping})
 	}
 	return all
 }

@@ -42,6 +42,10 @@ type Server struct {
 	hub      *hub.Hub
 	wire     *wire.Engine // nil: all connections are served in the portable way
 	table    *transport.Table
+	sse      *sse.Handler
+	sockets  *websocket.Server
+	qri      qriParts
+	pubsub   pubsubParts
 	manage   *admin.Admin
 	public   *http.Server
 	door     *door
@@ -64,7 +68,7 @@ func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.close())
 	}
-	failed := make(chan error, len(s.listeners)+1)
+	failed := make(chan error, len(s.listeners)+2)
 	s.serve(failed)
 	life, stop := context.WithCancel(ctx)
 	defer stop()
@@ -116,12 +120,21 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("start the loops of sockets: %w", err)
 	}
 	s.table = transport.NewTable(s.cfg.MaxPerAddress, nil, transport.NewMetrics(s.metrics))
+	s.sse = sse.New(sse.Config{Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log, Heartbeat: s.cfg.Heartbeat})
+	s.sockets = websocket.New(websocket.Config{
+		Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log,
+		MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
+	})
+	dialects, err := s.openDialects(ctx)
+	if err != nil {
+		return err
+	}
 	if err := s.listen(); err != nil {
 		return err
 	}
 	s.door = newDoor(s.cfg.MaxHandshakes, s.cfg.HeadTimeout, s.metrics, s.table.Metrics().Refused, s.log)
 	s.public = &http.Server{
-		Handler:           s.publicHandler(),
+		Handler:           s.publicHandler(dialects),
 		ConnState:         s.door.follow,
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       2 * time.Minute,
@@ -162,29 +175,25 @@ func (s *Server) openAccess(ctx context.Context, token access.OperatorToken) err
 	return err
 }
 
-func (s *Server) publicHandler() http.Handler {
+func (s *Server) publicHandler(dialects []dialectHandler) http.Handler {
 	rate := access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now)
 	api := httpapi.New(httpapi.Config{
 		Hub: s.hub, Access: s.access, Table: s.table,
 		Rate: rate,
-		SSE:  sse.New(sse.Config{Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log, Heartbeat: s.cfg.Heartbeat}),
-		Pull: pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
-		WebSocket: websocket.New(websocket.Config{
-			Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log,
-			MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
-		}),
+		SSE:  s.sse, WebSocket: s.sockets,
+		Pull:    pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
 		Limits:  httpapi.Limits{Message: int64(s.cfg.MaxMessage), Patterns: s.cfg.MaxPatterns, Requests: s.cfg.MaxRequests},
 		Logger:  s.log,
 		Metrics: httpapi.NewMetrics(s.metrics),
 		Version: s.version,
 	})
-	return s.withRealizehit(api, rate)
+	return &paths{api: s.withRealizehit(api, rate), dialects: dialects}
 }
 
 // close ends what open began, in the reverse order.
 func (s *Server) close() error {
 	var errs []error
-	for _, l := range append(s.listeners, s.admin) {
+	for _, l := range append(s.listeners, s.admin, s.qri.listener) {
 		if l != nil {
 			_ = l.Close() // the http.Server has closed it already, or never had it
 		}
@@ -192,6 +201,8 @@ func (s *Server) close() error {
 	if s.manage != nil {
 		s.manage.Close()
 	}
+	s.qri.close()
+	s.pubsub.close()
 	if s.realizehit != nil {
 		s.realizehit.Close()
 	}

@@ -41,6 +41,7 @@ type share struct {
 // shareKey tells shares apart.
 type shareKey struct {
 	transport, domain, name string
+	mask                    Mask
 	identity                Ender
 }
 
@@ -110,10 +111,7 @@ func (t *Table) enter(c *Conn, info Info) (sh *share, fresh bool, err error) {
 // caller holds mu.
 func (t *Table) share(info Info) (sh *share, fresh bool) {
 	info.Remote = netip.Addr{}
-	if info.Mask != nil { // functions cannot be compared
-		return &share{Info: info, table: t}, true
-	}
-	key := shareKey{info.Transport, info.Domain, info.Name, info.Identity}
+	key := shareKey{info.Transport, info.Domain, info.Name, info.Mask, info.Identity}
 	if sh := t.shares[key]; sh != nil {
 		return sh, false
 	}
@@ -168,10 +166,7 @@ func (t *Table) remove(c *Conn) {
 	var stop func()
 	if c.conns--; c.conns == 0 {
 		stop = c.stop
-		key := shareKey{c.Transport, c.Domain, c.Name, c.Identity}
-		if t.shares[key] == c.share {
-			delete(t.shares, key)
-		}
+		delete(t.shares, shareKey{c.Transport, c.Domain, c.Name, c.share.Mask, c.Identity})
 	}
 	if t.draining && len(t.conns) == 0 {
 		close(t.emptied)

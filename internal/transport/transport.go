@@ -56,12 +56,15 @@ type Info struct {
 	// Name of the identity, for people; never a secret.
 	Name string
 	// Mask is how the operator is shown a pattern that holds what is secret;
-	// nil: as it is.
-	Mask func(pattern string) string
+	// nil: as it is. It is comparable.
+	Mask Mask
 	// Identity tells when the credential ends, with the cause; nil: never. It
 	// is comparable: connections of one identity are told together.
 	Identity Ender
 }
+
+// Mask hides what is secret in a pattern.
+type Mask interface{ Mask(pattern string) string }
 
 // Ender is what a connection needs of the identity that opened it. OnEnd has
 // fn called once when it ends, from any goroutine; fn does not block.
@@ -88,6 +91,7 @@ type Conn struct {
 	mu    sync.Mutex // guards the fields below
 	owner Owner      // nil: the handler that serves the request
 	serve *serving   // nil: there is an owner
+	after func()     // see OnRelease
 	sub   *hub.Subscription
 	more  *[]named // those that have a name, or come after sub; nil: none
 }
@@ -211,8 +215,8 @@ func (c *Conn) Subscriptions() []SubscriptionView {
 		v := SubscriptionView{Name: n.name}
 		for _, p := range n.sub.Filter().Patterns() {
 			shown := p.String()
-			if c.Mask != nil {
-				shown = c.Mask(shown)
+			if c.share.Mask != nil {
+				shown = c.share.Mask.Mask(shown)
 			}
 			v.Patterns = append(v.Patterns, shown)
 		}
@@ -234,9 +238,24 @@ func (c *Conn) Close() {
 	}
 }
 
+// OnRelease has fn called when the connection is over, whoever owns it then.
+// It is called before the connection is served, once at most.
+func (c *Conn) OnRelease(fn func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.after = fn
+}
+
 // Release takes the connection out of the table; twice is no harm.
 func (c *Conn) Release() {
-	if !c.closed.Swap(true) {
-		c.table.remove(c)
+	if c.closed.Swap(true) {
+		return
 	}
+	c.mu.Lock()
+	after := c.after
+	c.mu.Unlock()
+	if after != nil {
+		after()
+	}
+	c.table.remove(c)
 }
