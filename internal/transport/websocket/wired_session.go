@@ -26,7 +26,6 @@ type wiredSession struct {
 	endLife context.CancelCauseFunc
 	behind  *stream       // whose history is read, away from the loop
 	full    time.Duration // since when the peer takes nothing; 0: it takes what comes
-	began   time.Duration // when the writing of what is in the pen began
 	parting bool          // the close frame is in the pen, or written
 	done    bool
 }
