@@ -83,7 +83,7 @@ func (s *Session) probeSocket(w http.ResponseWriter, _ *http.Request, key string
 	s.mu.Lock()
 	carried := s.upgraded
 	if !carried {
-		s.socket = nil // another may try
+		s.socket, s.probed = nil, false // another may try
 	}
 	s.mu.Unlock()
 	if carried {

@@ -37,7 +37,7 @@ func (c *socket) probe() (upgraded bool) {
 		}
 		if probes > 0 {
 			s.mu.Lock()
-			s.release = true
+			s.probed, s.release = true, s.poll == waiting
 			s.mu.Unlock()
 			s.wake.Wake()
 		}
