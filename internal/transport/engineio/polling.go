@@ -224,7 +224,7 @@ func (s *Session) awaitPoll() {
 	defer late.Stop()
 	for {
 		s.mu.Lock()
-		polled := s.poll != idle || s.upgraded
+		polled := s.poll == waiting || s.upgraded
 		s.mu.Unlock()
 		if polled {
 			return
