@@ -256,6 +256,25 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// A poll that its client made together with the close, on another connection,
+// may come after it.
+func TestCloseOvertakesThePoll(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		q := h.session("EIO=4")
+		posted := make(chan answer, 1)
+		go func() { posted <- h.post(q, "1") }()
+		time.Sleep(50 * time.Millisecond)
+		h.get(q).is(t, 200, "6")
+		(<-posted).is(t, 200, "ok")
+		h.get(q).is(t, 400, `{"code":1,"message":"Session ID unknown"}`)
+	})
+	bubble(t, func(t *testing.T, h *house) { // one after the other
+		q := h.session("EIO=4")
+		h.post(q, "1").is(t, 200, "ok")
+		h.get(q).is(t, 400, `{"code":1,"message":"Session ID unknown"}`)
+	})
+}
+
 // What the server ends is told with the poll that waits, or with the next.
 func TestEndedByTheServer(t *testing.T) {
 	for _, tt := range []struct {
