@@ -8,7 +8,8 @@
 //     back.
 //   - engineio, realizehit: the clients of others, from npm, in testdata/node.
 //   - life, access: starting, stopping, who may do what, TLS, settings.
-//   - disk: full, read-only. slow: a reader of a byte a second.
+//   - disk: full, read-only. slow: a reader of a byte a second. rude: peers
+//     that do what none should. flood: too many of them. soak: many, for long.
 //
 // Every server and browser that a test starts is killed and waited for in its
 // cleanup; ports are the kernel's choice. Nothing waits a given time for
@@ -18,5 +19,6 @@
 // Environment: CRIER_BINARY names a binary to test instead of building one
 // (say, with the race detector), CRIER_CRASHES how often the server is
 // killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser,
-// CRIER_REDIS a Redis for tests.
+// CRIER_REDIS a Redis for tests, CRIER_SOAK and CRIER_SOAK_CONNECTIONS how long
+// the soak takes and of how many connections it is.
 package e2e
