@@ -131,7 +131,7 @@ func TestReplay(t *testing.T) {
 			f.messages = []fakeMessage{{topic: "before"}, {topic: topicName(0), data: "of another load"}}
 			o := ReplayOptions{Transport: via, Messages: 2345, Readers: 3}
 			o.Topics = 2
-			r, err := Replay(t.Context(), f.target(), o)
+			r, err := replay(t.Context(), f.target(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,10 +143,18 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+func replay(ctx context.Context, t *Target, o ReplayOptions) (*ReplayResult, error) {
+	h, err := LoadHistory(ctx, t, o)
+	if err != nil {
+		return nil, err
+	}
+	return h.Replay(ctx, t)
+}
+
 func TestReplayFaults(t *testing.T) {
 	f := newFake(t)
 	f.deliver = func(n int) int { return []int{0, 1, 2, 1}[n%4] }
-	r, err := Replay(t.Context(), f.target(), ReplayOptions{Messages: 1000})
+	r, err := replay(t.Context(), f.target(), ReplayOptions{Messages: 1000})
 	if err != nil || r.Lost != 250 || r.Doubled != 250 || r.Swapped != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -190,7 +198,7 @@ func TestRefusals(t *testing.T) {
 			return err
 		}, "some messages would go to nobody"},
 		"cold": {func(t *Target) error {
-			_, err := Replay(context.Background(), t, ReplayOptions{Cold: true})
+			_, err := LoadHistory(context.Background(), t, ReplayOptions{Cold: true})
 			return err
 		}, "starts itself"},
 		"wrong token": {func(t *Target) error {
