@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"crier/internal/bench"
 )
@@ -51,6 +52,9 @@ func (c *benchFanoutCmd) Run(ctx context.Context, std *streams) error {
 }
 
 func fanout(ctx context.Context, std *streams, f *benchFlags, o bench.FanoutOptions) error {
+	if f.Reference && o.Socket {
+		return usagef("--via ws: the limit of --reference delivers only what is posted")
+	}
 	if o.Rate == 0 {
 		o.Rate = -1 // no limit, and not the default
 	}
@@ -120,13 +124,14 @@ func (c *benchStormCmd) Run(ctx context.Context, std *streams) error {
 
 type benchIdleCmd struct {
 	benchFlags
-	Transport   string `help:"sse, ws or ndjson." enum:"sse,ws,ndjson" default:"sse" placeholder:"HOW"`
-	Subscribers int    `help:"Subscribers. With as many topics each has its own." default:"1000" placeholder:"N"`
+	Transport   string        `help:"sse, ws or ndjson." enum:"sse,ws,ndjson" default:"sse" placeholder:"HOW"`
+	Subscribers int           `help:"Subscribers. With as many topics each has its own." default:"1000" placeholder:"N"`
+	Settle      time.Duration `help:"How long to wait after they are connected." default:"3s" placeholder:"TIME"`
 }
 
 // Run measures idle subscribers.
 func (c *benchIdleCmd) Run(ctx context.Context, std *streams) error {
-	o := bench.IdleOptions{Load: c.load(std), Transport: bench.Transport(c.Transport), Subscribers: c.Subscribers}
+	o := bench.IdleOptions{Load: c.load(std), Transport: bench.Transport(c.Transport), Subscribers: c.Subscribers, Settle: c.Settle}
 	return measure(ctx, std, &c.benchFlags, true, ready(func(ctx context.Context, t *bench.Target) (*bench.IdleResult, error) {
 		return bench.Idle(ctx, t, o)
 	}))

@@ -50,6 +50,7 @@ func TestUsage(t *testing.T) {
 		{"bench unicast --topics 3", 2, "--topics"},
 		{"bench publish --reference --domains 2", 2, "--domains"},
 		{"bench publish --rounds -1", 2, "--rounds"},
+		{"bench fanout --reference --via ws", 2, "--via"},
 
 		{"key list --admin http://192.0.2.1:x", 2, "--admin"},
 		{"domain delete main", 1, "cannot be deleted"},

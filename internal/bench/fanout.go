@@ -74,6 +74,9 @@ func Fanout(ctx context.Context, t *Target, o FanoutOptions) (*FanoutResult, err
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
+	if t.limit != nil && o.Socket {
+		return nil, errors.New("the limit delivers what is posted: beside it messages cannot be published by WebSocket")
+	}
 	srv, domains, err := prepare(ctx, t, &o.Load)
 	if err != nil {
 		return nil, err
