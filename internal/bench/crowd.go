@@ -20,8 +20,8 @@ type gathering struct {
 
 // crowd is many connections that listen. On Linux a few goroutines read all
 // of them through epoll, without net/http and without a goroutine for each, so
-// that the generator stays light beside what it measures. Other systems, and
-// TLS, have a goroutine for each.
+// that the generator stays light beside what it measures. Other systems, TLS, and
+// one who is alone have a goroutine for each.
 type crowd struct {
 	server  *server
 	members []*member

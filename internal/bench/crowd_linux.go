@@ -13,7 +13,7 @@ import (
 
 // start begins to connect and to read.
 func (c *crowd) start() error {
-	if c.server.url.Scheme != "http" {
+	if c.server.url.Scheme != "http" || len(c.members) == 1 {
 		c.startEach()
 		return nil
 	}

@@ -94,6 +94,7 @@ func TestPublishFaults(t *testing.T) {
 }
 
 func TestFanout(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	for _, via := range []Transport{SSE, WebSocket, NDJSON} {
 		t.Run(string(via), func(t *testing.T) {
 			f := newFake(t)
@@ -109,7 +110,39 @@ func TestFanout(t *testing.T) {
 	}
 }
 
+// One who is alone is heard by a goroutine, as all are on other systems.
+func TestFanoutToOne(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	for _, via := range []Transport{SSE, WebSocket, NDJSON} {
+		t.Run(string(via), func(t *testing.T) {
+			f := newFake(t)
+			o := FanoutOptions{Load: brief(), Transport: via, Subscribers: 1, Rate: 100}
+			o.Size = 20_000
+			r := longEnough(t, &o.Load, func() (*FanoutResult, error) { return Fanout(t.Context(), f.target(), o) },
+				func(r *FanoutResult) bool { return r.Delivered > 0 })
+			if r.Faults.Any() || r.Errors != 0 || r.Broken != 0 || r.LastReader.Count != int64(r.Delivered) {
+				t.Errorf("%+v", r)
+			}
+			f.CloseClientConnections()
+		})
+	}
+}
+
+// A server that goes away breaks its subscribers, and that is said.
+func TestFanoutBroken(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	f := newFake(t)
+	time.AfterFunc(100*time.Millisecond, f.CloseClientConnections)
+	o := FanoutOptions{Load: brief(), Subscribers: 4, Rate: 50}
+	r := longEnough(t, &o.Load, func() (*FanoutResult, error) { return Fanout(t.Context(), f.target(), o) },
+		func(r *FanoutResult) bool { return r.Broken > 0 })
+	if r.Broken != 4 || !strings.Contains(r.FirstError, "subscriber") && !strings.Contains(r.FirstError, "publish") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestFanoutFaults(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	f := newFake(t)
 	f.deliver = func(n int) int { return []int{1, 1, 0, 2}[min(n, 3)] }
 	o := FanoutOptions{Load: brief(), Subscribers: 5, Rate: -1}
@@ -125,6 +158,7 @@ func TestFanoutFaults(t *testing.T) {
 }
 
 func TestReplay(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	for _, via := range []Transport{NDJSON, SSE, WebSocket} {
 		t.Run(string(via), func(t *testing.T) {
 			f := newFake(t)
@@ -152,6 +186,7 @@ func replay(ctx context.Context, t *Target, o ReplayOptions) (*ReplayResult, err
 }
 
 func TestReplayFaults(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	f := newFake(t)
 	f.deliver = func(n int) int { return []int{0, 1, 2, 1}[n%4] }
 	r, err := replay(t.Context(), f.target(), ReplayOptions{Messages: 1000})
@@ -161,6 +196,7 @@ func TestReplayFaults(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	f := newFake(t)
 	o := IdleOptions{Load: brief(), Transport: WebSocket, Subscribers: 20, Settle: time.Millisecond}
 	o.Topics = 20

@@ -8,6 +8,7 @@ import (
 )
 
 func TestStorm(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	for _, via := range []Transport{SSE, WebSocket, NDJSON} {
 		t.Run(string(via), func(t *testing.T) {
 			f := newFake(t)
@@ -22,6 +23,7 @@ func TestStorm(t *testing.T) {
 }
 
 func TestStormFaults(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	f := newFake(t)
 	f.deliver = func(n int) int { return []int{1, 2, 1, 1, 1, 1}[min(n, 5)] }
 	r, err := Storm(t.Context(), f.target(), StormOptions{Subscribers: 10, Missed: 5})

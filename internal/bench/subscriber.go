@@ -103,8 +103,8 @@ func (s *subscribers) owed(sub *subscriber, senders []*sender) (n uint64) {
 	return n
 }
 
-// settle waits until all have what was sent and nothing more comes, or for a
-// while nothing of what is missing does.
+// settle waits until all have what was sent and nothing more comes, for a
+// while nothing of what is missing does, or nobody listens any more.
 func (s *subscribers) settle(ctx context.Context, senders []*sender) {
 	var want uint64
 	for _, sub := range s.all {
@@ -122,7 +122,7 @@ func (s *subscribers) settle(ctx context.Context, senders []*sender) {
 		if still += step; came > last {
 			last, still = came, 0
 		}
-		if still >= patience || got >= want && still >= enough {
+		if still >= patience || got >= want && still >= enough || s.crowd.open.Load() == 0 {
 			return
 		}
 		_ = sleep(ctx, step) // the loop's condition sees to it
