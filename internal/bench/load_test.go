@@ -37,11 +37,11 @@ func TestPublish(t *testing.T) {
 	target := f.target()
 	target.PID = os.Getpid() // its figures are there, whatever they say
 	r := longEnough(t, &o.Load, func() (*PublishResult, error) {
-		f.messages = nil
+		f.forget()
 		return Publish(t.Context(), target, o)
 	}, func(r *PublishResult) bool { return r.Published > 10 })
-	if r.Faults.Any() || r.Errors != 0 || r.ReadBack != uint64(len(f.messages)) || r.ReadBack < r.Published || r.Latency.Count != int64(r.Published) {
-		t.Errorf("%+v, %d messages", r, len(f.messages))
+	if r.Faults.Any() || r.Errors != 0 || r.ReadBack != uint64(f.has()) || r.ReadBack < r.Published || r.Latency.Count != int64(r.Published) {
+		t.Errorf("%+v, %d messages", r, f.has())
 	}
 	topics := map[string]bool{}
 	for _, m := range f.messages {
@@ -64,7 +64,7 @@ func TestPublishRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 25 are due in the quarter of a second; a busy machine sends fewer.
-	if n := len(f.messages); n > 25 || r.Faults.Any() {
+	if n := f.has(); n > 25 || r.Faults.Any() {
 		t.Errorf("%d messages, %+v", n, r)
 	}
 }
@@ -84,7 +84,7 @@ func TestPublishFaults(t *testing.T) {
 	}
 	o := PublishOptions{Load: brief(), Connections: 2, Rate: 400}
 	r := longEnough(t, &o.Load, func() (*PublishResult, error) {
-		f.messages, f.publish = nil, 0
+		f.forget()
 		return Publish(t.Context(), f.target(), o)
 	}, func(r *PublishResult) bool { return r.Published > 10 })
 	if want := (Faults{Lost: 1, Doubled: 2}); r.Faults != want || r.Errors == 0 || !strings.Contains(r.FirstError, "not now") {
@@ -148,12 +148,12 @@ func TestFanoutFaults(t *testing.T) {
 	o := FanoutOptions{Load: brief(), Subscribers: 5, Rate: -1}
 	o.Duration = 20 * time.Millisecond
 	r := longEnough(t, &o.Load, func() (*FanoutResult, error) {
-		f.messages = nil
+		f.forget()
 		return Fanout(t.Context(), f.target(), o)
-	}, func(r *FanoutResult) bool { return len(f.messages) > 3 })
+	}, func(r *FanoutResult) bool { return f.has() > 3 })
 	// Each of the five lost message 2, and got all after it twice.
-	if r.Lost != 5 || r.Doubled != 5*uint64(len(f.messages)-3) || r.Swapped != 0 {
-		t.Errorf("%+v of %d messages", r.Faults, len(f.messages))
+	if r.Lost != 5 || r.Doubled != 5*uint64(f.has()-3) || r.Swapped != 0 {
+		t.Errorf("%+v of %d messages", r.Faults, f.has())
 	}
 }
 

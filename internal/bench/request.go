@@ -34,9 +34,6 @@ func (p *Publishing) fill(size int) error {
 	return nil
 }
 
-// together is how many messages are published before an answer is waited for.
-func (p *Publishing) together() int { return p.Frames * p.Batch }
-
 // request is bytes that publish messages, made once; what changes is written
 // over in place.
 type request struct {
