@@ -15,7 +15,9 @@ import (
 type benchCmd struct {
 	Publish benchPublishCmd `cmd:"" help:"Publish, each connection waiting for its answer; then read it all back and count."`
 	Fanout  benchFanoutCmd  `cmd:"" help:"Publish to many subscribers that are connected."`
+	Unicast benchUnicastCmd `cmd:"" help:"Publish each message to one of many subscribers, each on its own topic."`
 	Replay  benchReplayCmd  `cmd:"" help:"Read history from beginning to end."`
+	Storm   benchStormCmd   `cmd:"" help:"Have many subscribers come back at once, each with a cursor."`
 	Idle    benchIdleCmd    `cmd:"" help:"Hold subscribers to which nothing is said."`
 }
 
@@ -31,8 +33,11 @@ type benchFlags struct {
 	Domains    int           `help:"Domains over which the load is spread." default:"1" placeholder:"N"`
 	Topics     int           `help:"Topics of each domain over which it is spread." default:"1" placeholder:"N"`
 	Size       int           `help:"Bytes of a message." default:"200" placeholder:"BYTES"`
-	Duration   time.Duration `help:"How long to measure." default:"10s" placeholder:"TIME"`
+	Duration   time.Duration `help:"How long to measure, in each round. Unless given, 10s; with several rounds 3s." placeholder:"TIME"`
 	Warmup     time.Duration `help:"How long to load before that." default:"1s" placeholder:"TIME"`
+	Rounds     int           `help:"Rounds, of whose figures the medians are told. Unless given, 1; with --reference 5." placeholder:"N"`
+	Reference  bool          `help:"Start the limit beside the server, a process that does the least there is to do, take turns with it, and tell every figure as a ratio to its (Linux)."`
+	Together   bool          `help:"With --reference: the limit puts all that waits for a subscriber into one write."`
 	JSON       bool          `name:"json" help:"Print JSON; times are in nanoseconds."`
 }
 
@@ -41,8 +46,12 @@ func (f *benchFlags) load(std *streams) bench.Load {
 	if warmup == 0 {
 		warmup = -1 // none, and not the default
 	}
+	duration := f.Duration
+	if rounds := f.rounds(); duration == 0 && rounds > 1 {
+		duration = 3 * time.Second
+	}
 	return bench.Load{
-		Domain: f.Domain, Domains: f.Domains, Topics: f.Topics, Size: f.Size, Duration: f.Duration, Warmup: warmup,
+		Domain: f.Domain, Domains: f.Domains, Topics: f.Topics, Size: f.Size, Duration: duration, Warmup: warmup,
 		Progress: func(s string) { std.note("%s", s) },
 	}
 }
@@ -65,23 +74,56 @@ func (f *benchFlags) target(ctx context.Context) (*bench.Target, error) {
 	return bench.Start(ctx, bench.Config{Executable: exe, Durability: f.Durability})
 }
 
-// result is what a load came to.
+func (f *benchFlags) rounds() int {
+	if f.Rounds == 0 && f.Reference {
+		return 5
+	}
+	return max(f.Rounds, 1)
+}
+
+func (f *benchFlags) check() error {
+	switch {
+	case f.Rounds < 0 || f.Rounds > 1000:
+		return usagef("--rounds %d is outside 1 to 1000", f.Rounds)
+	case f.Together && !f.Reference:
+		return usagef("--together says how the limit of --reference writes")
+	case f.Reference && f.Domains > 1:
+		return usagef("--domains: the limit of --reference has none")
+	}
+	return nil
+}
+
+// result is what a load, or a series of it, came to.
 type result interface {
 	WriteText(w io.Writer) error
 	Any() bool // something was lost, doubled or swapped
 }
 
-// run does a load and prints what it came to. A load in which messages were
-// lost, doubled or swapped has failed.
-func (f *benchFlags) run(ctx context.Context, std *streams, load func(*bench.Target) (result, error)) (err error) {
+// loading makes a load ready for a target and returns a run of it.
+type loading[R bench.Result] func(ctx context.Context, t *bench.Target) (func(context.Context, *bench.Target) (R, error), error)
+
+// ready is a load for which there is nothing to make ready.
+func ready[R bench.Result](run func(context.Context, *bench.Target) (R, error)) loading[R] {
+	return func(context.Context, *bench.Target) (func(context.Context, *bench.Target) (R, error), error) {
+		return run, nil
+	}
+}
+
+// measure runs a load, once or in rounds, and prints what it came to. A load
+// in which messages were lost, doubled or swapped has failed. fresh says that
+// each round is to have new processes.
+func measure[R bench.Result](ctx context.Context, std *streams, f *benchFlags, fresh bool, load loading[R]) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
 	t, err := f.target(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	r, err := load(t)
+	r, err := rounds(ctx, std, f, fresh, t, load)
 	if err != nil {
-		return err
+		return fmt.Errorf("bench: %w", err)
 	}
 	if f.JSON {
 		err = printLine(std.out, r)
@@ -94,75 +136,29 @@ func (f *benchFlags) run(ctx context.Context, std *streams, load func(*bench.Tar
 	return err
 }
 
-type benchPublishCmd struct {
-	benchFlags
-	Connections int     `help:"Publishers." default:"64" placeholder:"N"`
-	Rate        float64 `help:"Messages a second of all together; 0: as fast as answers come." default:"0" placeholder:"N"`
-}
-
-// Run measures publishing.
-func (c *benchPublishCmd) Run(ctx context.Context, std *streams) error {
-	return c.run(ctx, std, func(t *bench.Target) (result, error) {
-		return known(bench.Publish(ctx, t, bench.PublishOptions{Load: c.load(std), Connections: c.Connections, Rate: c.Rate}))
-	})
-}
-
-type benchFanoutCmd struct {
-	benchFlags
-	Transport   string  `help:"sse, ws or ndjson." enum:"sse,ws,ndjson" default:"sse" placeholder:"HOW"`
-	Subscribers int     `help:"Subscribers. With one topic each gets every message; with as many topics as subscribers each message goes to one." default:"1000" placeholder:"N"`
-	Connections int     `help:"Publishers; 0: one for each domain." default:"0" placeholder:"N"`
-	Rate        float64 `help:"Messages a second of all publishers together; 0: as fast as answers come." default:"20" placeholder:"N"`
-}
-
-// Run measures fanning out.
-func (c *benchFanoutCmd) Run(ctx context.Context, std *streams) error {
-	rate := c.Rate
-	if rate == 0 {
-		rate = -1 // no limit, and not the default
-	}
-	return c.run(ctx, std, func(t *bench.Target) (result, error) {
-		return known(bench.Fanout(ctx, t, bench.FanoutOptions{
-			Load: c.load(std), Transport: bench.Transport(c.Transport), Subscribers: c.Subscribers, Connections: c.Connections, Rate: rate,
-		}))
-	})
-}
-
-type benchReplayCmd struct {
-	benchFlags
-	Transport string `help:"sse, ws or ndjson." enum:"sse,ws,ndjson" default:"ndjson" placeholder:"HOW"`
-	Messages  int    `help:"Messages in history." default:"1000000" placeholder:"N"`
-	Readers   int    `help:"Readers of all of it at the same time." default:"1" placeholder:"N"`
-	Cold      bool   `help:"Start the server again, with its files out of the page cache, before reading (Linux)."`
-}
-
-// Run measures replaying.
-func (c *benchReplayCmd) Run(ctx context.Context, std *streams) error {
-	return c.run(ctx, std, func(t *bench.Target) (result, error) {
-		return known(bench.Replay(ctx, t, bench.ReplayOptions{
-			Load: c.load(std), Transport: bench.Transport(c.Transport), Messages: c.Messages, Readers: c.Readers, Cold: c.Cold,
-		}))
-	})
-}
-
-type benchIdleCmd struct {
-	benchFlags
-	Transport   string `help:"sse, ws or ndjson." enum:"sse,ws,ndjson" default:"sse" placeholder:"HOW"`
-	Subscribers int    `help:"Subscribers." default:"1000" placeholder:"N"`
-}
-
-// Run measures idle subscribers.
-func (c *benchIdleCmd) Run(ctx context.Context, std *streams) error {
-	return c.run(ctx, std, func(t *bench.Target) (result, error) {
-		return known(bench.Idle(ctx, t, bench.IdleOptions{Load: c.load(std), Transport: bench.Transport(c.Transport), Subscribers: c.Subscribers}))
-	})
-}
-
-// known makes a result of what a load returned; without one there is only the
-// error.
-func known[R result](r R, err error) (result, error) {
+// rounds runs a load once, or as often as the flags say.
+func rounds[R bench.Result](ctx context.Context, std *streams, f *benchFlags, fresh bool, t *bench.Target, load loading[R]) (result, error) {
+	exe, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
+		return nil, err
 	}
-	return r, nil
+	run, err := load(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if f.rounds() == 1 && !f.Reference {
+		r, err := run(ctx, t)
+		if err != nil {
+			return nil, err // and no result, of whatever type
+		}
+		return r, nil
+	}
+	c, err := bench.Compare(ctx, t, bench.Series{
+		Rounds: f.rounds(), Reference: f.Reference, Together: f.Together, Executable: exe, Fresh: fresh,
+		Progress: func(s string) { std.note("%s", s) },
+	}, run)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }

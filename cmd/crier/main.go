@@ -27,6 +27,7 @@ type root struct {
 	Bench      benchCmd      `cmd:"" help:"Measure a server: its own, or one that is given."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+	Limit      limitCmd      `cmd:"" name:"__limit" hidden:"" help:"Be what crier bench --reference compares with."`
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" help:"List what can come next on a command line."`
 }
 

@@ -46,6 +46,11 @@ func TestUsage(t *testing.T) {
 		{"bench publish --durability async --server http://127.0.0.1:1", 2, "started"},
 		{"bench fanout --transport pigeon", 2, "--transport"},
 		{"bench idle --pid 1", 2, "--server"},
+		{"bench idle --together", 2, "--reference"},
+		{"bench unicast --topics 3", 2, "--topics"},
+		{"bench publish --reference --domains 2", 2, "--domains"},
+		{"bench publish --rounds -1", 2, "--rounds"},
+		{"bench fanout --reference --via ws", 2, "--via"},
 
 		{"key list --admin http://192.0.2.1:x", 2, "--admin"},
 		{"domain delete main", 1, "cannot be deleted"},

@@ -2,121 +2,153 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 )
 
-// body is an answer's body, out of its chunks (RFC 9112, section 7.1) if it is
-// in chunks. Unlike a reader for any use it hands out what is buffered without
-// copying.
-type body struct {
-	in      *bufio.Reader
+// bodyScanner takes an answer's body out of what comes, in pieces of any size:
+// out of its chunks (RFC 9112, section 7.1) if it is in chunks.
+type bodyScanner struct {
 	chunked bool
-	left    int64 // of the chunk, or of the whole; -1: until the connection ends
-	begun   bool  // a chunk was read, so that a line's end is due before the next
-	done    bool
+	at      chunkPart
+	left    int64  // of the chunk, or of the whole; -1: until the connection ends
+	line    []byte // of a chunk's head or a trailer, as far as it has come
 }
 
-func newBody(in *bufio.Reader, h answerHead) *body {
-	b := &body{in: in, chunked: h.chunked, left: h.length}
-	if h.chunked {
-		b.left = 0
+// chunkPart is what comes next of a body in chunks.
+type chunkPart uint8
+
+const (
+	chunkHead chunkPart = iota
+	chunkData
+	chunkEnd // the line's end after the data
+	chunkTrailer
+	bodyDone
+)
+
+// maxChunkLine bounds a chunk's head and a trailer.
+const maxChunkLine = 4096
+
+func newBodyScanner(h answerHead) bodyScanner {
+	b := bodyScanner{chunked: h.chunked, left: h.length, at: chunkData}
+	switch {
+	case h.chunked:
+		b.at = chunkHead
+	case h.length == 0:
+		b.at = bodyDone
 	}
 	return b
 }
 
-// next returns the bytes that are there, at least one; they are valid until
-// the next call. It waits for more only if there are none. The end is io.EOF,
-// a body that is cut off io.ErrUnexpectedEOF.
-func (b *body) next() ([]byte, error) { return b.upTo(math.MaxInt) }
+func (b *bodyScanner) done() bool { return b.at == bodyDone }
 
-func (b *body) upTo(limit int) ([]byte, error) {
-	if b.done {
-		return nil, io.EOF
+// ended is the error of a connection that ends now: io.EOF if nothing is missing.
+func (b *bodyScanner) ended() error {
+	if b.done() || !b.chunked && b.left < 0 {
+		return io.EOF
 	}
-	if b.left == 0 {
-		if !b.chunked {
-			b.done = true
-			return nil, io.EOF
-		}
-		if err := b.chunk(); err != nil {
-			return nil, err
-		}
-	}
-	if b.in.Buffered() == 0 {
-		if _, err := b.in.Peek(1); err != nil {
-			if errors.Is(err, io.EOF) && b.left > 0 {
-				err = io.ErrUnexpectedEOF
+	return io.ErrUnexpectedEOF
+}
+
+// scan calls fn with the bytes of the body in a piece, and returns how much of
+// the piece is of the body and its chunks.
+func (b *bodyScanner) scan(piece []byte, fn func([]byte) error) (used int, err error) {
+	for used < len(piece) && !b.done() {
+		rest := piece[used:]
+		if b.at != chunkData {
+			n, err := b.framing(rest)
+			if used += n; err != nil {
+				return used, err
 			}
-			return nil, err
+			continue
+		}
+		if b.left >= 0 && int64(len(rest)) > b.left {
+			rest = rest[:b.left]
+		}
+		used += len(rest)
+		if b.left >= 0 {
+			if b.left -= int64(len(rest)); b.left == 0 {
+				b.at = bodyDone
+				if b.chunked {
+					b.at = chunkEnd
+				}
+			}
+		}
+		if err := fn(rest); err != nil {
+			return used, err
 		}
 	}
-	n := min(b.in.Buffered(), limit)
-	if b.left > 0 {
-		n = int(min(int64(n), b.left))
-		b.left -= int64(n)
-	}
-	piece, err := b.in.Peek(n)
-	if err != nil {
-		return nil, err
-	}
-	_, err = b.in.Discard(n) // the bytes stay where they are until the next read
-	return piece, err
+	return used, nil
 }
 
-// chunk reads the head of the next chunk.
-func (b *body) chunk() error {
-	if b.begun {
-		if line, err := b.line(); err != nil || line != "" {
-			return cmpErr(err, fmt.Errorf("%w: a chunk is longer than it says", errAnswer))
+// framing takes a line, or what has come of one, between the data of chunks.
+func (b *bodyScanner) framing(piece []byte) (used int, err error) {
+	i := bytes.IndexByte(piece, '\n')
+	if i < 0 {
+		b.line = append(b.line, piece...)
+		if len(b.line) > maxChunkLine {
+			return len(piece), fmt.Errorf("%w: a line of a chunk of more than %d bytes", errAnswer, maxChunkLine)
+		}
+		return len(piece), nil
+	}
+	b.line = append(b.line, piece[:i]...)
+	line := strings.TrimRight(string(b.line), "\r")
+	b.line = b.line[:0]
+	return i + 1, b.framed(line)
+}
+
+func (b *bodyScanner) framed(line string) error {
+	switch b.at {
+	case chunkEnd:
+		if line != "" {
+			return fmt.Errorf("%w: a chunk is longer than it says", errAnswer)
+		}
+		b.at = chunkHead
+	case chunkHead:
+		size, _, _ := strings.Cut(line, ";")
+		n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 31)
+		if err != nil {
+			return fmt.Errorf("%w: chunk size %.20q", errAnswer, size)
+		}
+		if b.left, b.at = int64(n), chunkData; n == 0 {
+			b.at = chunkTrailer
+		}
+	case chunkTrailer:
+		if line == "" {
+			b.at = bodyDone
 		}
 	}
-	b.begun = true
-	line, err := b.line()
-	if err != nil {
-		return err
-	}
-	size, _, _ := strings.Cut(line, ";")
-	n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 31)
-	if err != nil {
-		return fmt.Errorf("%w: chunk size %.20q", errAnswer, size)
-	}
-	if n > 0 {
-		b.left = int64(n)
-		return nil
-	}
-	for { // trailers
-		if line, err = b.line(); err != nil || line == "" {
-			b.done = true
-			return cmpErr(err, io.EOF)
+	return nil
+}
+
+// readBody reads an answer's body to its end and returns up to limit bytes of
+// it; the rest is thrown away.
+func readBody(in *bufio.Reader, h answerHead, limit int) ([]byte, error) {
+	var kept []byte
+	b := newBodyScanner(h)
+	for !b.done() {
+		if _, err := in.Peek(1); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = b.ended()
+			}
+			if errors.Is(err, io.EOF) {
+				return kept, nil
+			}
+			return kept, err
+		}
+		piece, _ := in.Peek(in.Buffered())
+		used, err := b.scan(piece, func(p []byte) error {
+			kept = append(kept, p[:min(len(p), limit-len(kept))]...)
+			return nil
+		})
+		_, _ = in.Discard(used) // they are buffered
+		if err != nil {
+			return kept, err
 		}
 	}
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
-}
-
-func (b *body) line() (string, error) {
-	line, err := b.in.ReadSlice('\n')
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return strings.TrimRight(string(line), "\r\n"), err
-}
-
-// Read makes a body an io.Reader, for answers that are read seldom.
-func (b *body) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	piece, err := b.upTo(len(p))
-	return copy(p, piece), err
+	return kept, nil
 }

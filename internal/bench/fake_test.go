@@ -45,6 +45,20 @@ func newFake(t *testing.T) *fake {
 	return f
 }
 
+// forget begins anew.
+func (f *fake) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.messages, f.publish = nil, 0
+}
+
+// has is how many messages there are.
+func (f *fake) has() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.messages)
+}
+
 func (f *fake) target() *Target { return &Target{URL: f.URL, Token: "k"} }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {

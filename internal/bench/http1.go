@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"strconv"
@@ -159,11 +158,11 @@ func (e *exchange) do(request []byte, want int) error {
 		return err
 	}
 	if h.status != want {
-		body, _ := io.ReadAll(io.LimitReader(newBody(e.in, h), 512)) // what came is better than nothing
+		body, _ := readBody(e.in, h, 512) // what came is better than nothing
 		return &statusError{h.status, string(body)}
 	}
 	if h.chunked || h.length < 0 {
-		_, err := io.Copy(io.Discard, newBody(e.in, h))
+		_, err := readBody(e.in, h, 0)
 		return err
 	}
 	_, err = e.in.Discard(int(h.length))

@@ -50,7 +50,7 @@ func Idle(ctx context.Context, t *Target, o IdleOptions) (*IdleResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	senders, err := connectSenders(ctx, srv, domains, len(domains), &o.Load)
+	senders, err := connectSenders(ctx, srv, f.Publishing, domains, len(domains), &o.Load)
 	if err != nil {
 		return nil, err
 	}
@@ -70,16 +70,18 @@ func Idle(ctx context.Context, t *Target, o IdleOptions) (*IdleResult, error) {
 func (r *IdleResult) rest(ctx context.Context, t *Target, srv *server, domains []string, senders []*sender, o IdleOptions) error {
 	_ = sleep(ctx, o.Warmup) // an end of the context is seen below
 	r.Before = memoryOf(t)
-	for _, s := range senders { // their numbers begin anew for those who listen now
-		s.sent = 0
+	for _, s := range senders { // those who listen now get what comes now
+		s.heard = s.sent
 	}
 	o.Progress(fmt.Sprintf("connecting %d subscribers", o.Subscribers))
 	m := startMeter(t.PID)
-	subs, err := subscribe(ctx, srv, o.Transport, domains, o.Topics, o.Subscribers, 512, senders, func(stamped) {})
+	subs, err := subscribe(ctx, srv, domains, o.Topics, senders, audience{
+		via: o.Transport, subscribers: o.Subscribers, came: func(*subscriber, stamped) {}, gathering: gathering{atOnce: maxDials},
+	})
 	if err != nil {
 		return err
 	}
-	defer subs.close()
+	defer subs.crowd.close()
 	r.Connecting, r.ConnectCPU = m.stop(uint64(o.Subscribers))
 	r.ConnectPerSec = float64(o.Subscribers) / r.Connecting.Seconds()
 	_ = sleep(ctx, o.Settle)
@@ -97,12 +99,12 @@ func (r *IdleResult) rest(ctx context.Context, t *Target, srv *server, domains [
 		return err
 	}
 	subs.settle(ctx, senders)
-	r.Broken = subs.broken.Load()
-	subs.close()
+	r.Broken = subs.crowd.broken.Load()
+	subs.crowd.close()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	r.FirstError = firstError(&failures{}, subs, r.Broken > 0)
+	r.FirstError = subs.brokenError(r.Broken)
 	r.Faults = subs.count(senders)
 	for _, s := range subs.all {
 		if s.got.Load() > 0 {

@@ -3,13 +3,11 @@ package bench
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -25,123 +23,95 @@ const (
 	NDJSON    Transport = "ndjson"
 )
 
+func (t Transport) check() error {
+	if t != SSE && t != WebSocket && t != NDJSON {
+		return fmt.Errorf("transport %q is not sse, ws or ndjson", t)
+	}
+	return nil
+}
+
 // errGap: the server told a gap, so that messages are missing.
 var errGap = errors.New("the server told of a gap")
 
-// listener is an open subscription.
-type listener struct {
-	conn net.Conn
-	in   *bufio.Reader
-	head answerHead
-	via  Transport
+// errEnough ends a stream that has no end of its own.
+var errEnough = errors.New("enough")
+
+// member is one connection of a crowd, that listens.
+type member struct {
+	via     Transport
+	request []byte
+	take    func(payload []byte) error // told of each payload's head; an error ends the stream
+	at      time.Time                  // when what take is told of came
+	err     error                      // what it ended with; for after the crowd's end
+
+	head   []byte // of the answer, as far as it has come
+	stream *stream
 }
 
-// listen subscribes to a path of the public API and returns once the server
-// listens for the subscription. buffer is for reading: small for a subscriber
-// that is idle, large for one that is to be fast.
-func (s *server) listen(ctx context.Context, via Transport, path string, query url.Values, buffer int) (*listener, error) {
-	conn, err := s.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l := &listener{conn: conn, in: bufio.NewReaderSize(conn, max(buffer, 512)), via: via}
-	if err := l.begin(s, path, query); err != nil {
-		return nil, errors.Join(fmt.Errorf("listen to %s: %w", path, err), conn.Close())
-	}
-	return l, nil
-}
-
-func (l *listener) begin(s *server, path string, query url.Values) error {
+// newMember makes a member that subscribes to a path of the public API.
+func newMember(s *server, via Transport, path string, query url.Values) *member {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	request, want := s.head("GET", path, "Accept", "text/event-stream"), http.StatusOK
-	switch l.via {
+	m := &member{via: via}
+	switch via {
 	case NDJSON:
-		request = s.head("GET", path, "Accept", "application/x-ndjson")
+		m.request = s.head("GET", path, "Accept", "application/x-ndjson")
 	case WebSocket:
-		var key [16]byte
-		_, _ = rand.Read(key[:]) // never fails, see crypto/rand
-		request, want = s.head("GET", path, "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13",
-			"Sec-WebSocket-Key", base64.StdEncoding.EncodeToString(key[:])), http.StatusSwitchingProtocols
+		m.request = s.upgrade(path)
+	default:
+		m.request = s.head("GET", path, "Accept", "text/event-stream")
 	}
-	if err := l.conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return err
-	}
-	if _, err := l.conn.Write(request); err != nil {
-		return err
-	}
-	var err error
-	if l.head, err = readHead(l.in); err != nil {
-		return err
-	}
-	if l.head.status != want {
-		text, _ := io.ReadAll(io.LimitReader(newBody(l.in, l.head), 512)) // what came is better than nothing
-		return &statusError{l.head.status, string(text)}
-	}
-	return l.conn.SetDeadline(time.Time{})
+	return m
 }
 
-// each calls fn with the head of every payload until the stream ends or fn
-// returns an error. The end of a stream that ends is io.EOF.
-func (l *listener) each(fn func(payload []byte) error) error {
-	if l.via == WebSocket {
-		scan := wsScanner{in: l.in, conn: l.conn}
-		for {
-			message, err := scan.next()
-			if err != nil {
-				return err
-			}
-			if err := fn(payloadOf(message)); err != nil {
-				return err
-			}
-		}
-	}
-	line := func(line []byte) error { return sseLine(line, fn) }
-	if l.via == NDJSON {
-		line = func(line []byte) error { return envelopeLine(line, fn) }
-	}
-	from := newBody(l.in, l.head)
-	var lines lineScanner
-	for {
-		piece, err := from.next()
-		if err != nil {
-			return err
-		}
-		if err := lines.scan(piece, line); err != nil {
-			return err
-		}
-	}
+// upgrade makes the request of a WebSocket.
+func (s *server) upgrade(path string, header ...string) []byte {
+	var key [16]byte
+	_, _ = rand.Read(key[:]) // never fails, see crypto/rand
+	return s.head("GET", path, append([]string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13",
+		"Sec-WebSocket-Key", base64.StdEncoding.EncodeToString(key[:])}, header...)...)
 }
 
-// sseLine looks at a line of an event stream. A payload is one line, so that
-// events need not be put together.
-func sseLine(line []byte, fn func([]byte) error) error {
-	if data, ok := bytes.CutPrefix(line, []byte("data: ")); ok {
-		return fn(payloadOf(data))
+// feed takes a piece of what comes on the connection. answered is true with
+// the piece that ends the head of the answer.
+func (m *member) feed(piece []byte) (answered bool, reply []byte, err error) {
+	if m.stream != nil {
+		reply, err = m.stream.feed(piece)
+		return false, reply, err
 	}
-	if name, ok := bytes.CutPrefix(line, []byte("event: crier-")); ok {
-		if string(name) == "gap" {
-			return errGap
+	m.head = append(m.head, piece...)
+	i := bytes.Index(m.head, []byte("\r\n\r\n"))
+	if i < 0 {
+		if len(m.head) > maxHead {
+			return false, nil, fmt.Errorf("%w: head of more than %d bytes", errAnswer, maxHead)
 		}
-		return fmt.Errorf("%w: event crier-%.40s", errAnswer, name)
+		return false, nil, nil
 	}
-	return nil
+	h, err := readHead(bufio.NewReader(bytes.NewReader(m.head[:i+4])))
+	if err != nil {
+		return false, nil, err
+	}
+	rest := m.head[i+4:]
+	m.head = nil
+	want := http.StatusOK
+	if m.via == WebSocket {
+		want = http.StatusSwitchingProtocols
+	}
+	if h.status != want {
+		return false, nil, &statusError{h.status, string(rest[:min(len(rest), 512)])}
+	}
+	m.stream = newStream(m.via, h, m.take)
+	if len(rest) > 0 || h.length == 0 {
+		reply, err = m.stream.feed(rest)
+	}
+	return true, reply, err
 }
 
-// envelopeLine looks at a line of NDJSON.
-func envelopeLine(line []byte, fn func([]byte) error) error {
-	if bytes.HasPrefix(line, []byte(`{"gap"`)) {
-		return errGap
+// ended is the error of a connection that ends now.
+func (m *member) ended() error {
+	if m.stream == nil {
+		return io.ErrUnexpectedEOF
 	}
-	if _, data, ok := bytes.Cut(line, []byte(`"data":`)); ok {
-		return fn(payloadOf(data))
-	}
-	return nil
+	return m.stream.ended()
 }
-
-// payloadOf takes the quote away with which a payload begins that was
-// published as JSON, or is in an envelope.
-func payloadOf(data []byte) []byte { return bytes.TrimPrefix(data, []byte(`"`)) }
-
-func (l *listener) Close() error { return l.conn.Close() }

@@ -37,11 +37,11 @@ func TestPublish(t *testing.T) {
 	target := f.target()
 	target.PID = os.Getpid() // its figures are there, whatever they say
 	r := longEnough(t, &o.Load, func() (*PublishResult, error) {
-		f.messages = nil
+		f.forget()
 		return Publish(t.Context(), target, o)
 	}, func(r *PublishResult) bool { return r.Published > 10 })
-	if r.Faults.Any() || r.Errors != 0 || r.ReadBack != uint64(len(f.messages)) || r.ReadBack < r.Published || r.Latency.Count != int64(r.Published) {
-		t.Errorf("%+v, %d messages", r, len(f.messages))
+	if r.Faults.Any() || r.Errors != 0 || r.ReadBack != uint64(f.has()) || r.ReadBack < r.Published || r.Latency.Count != int64(r.Published) {
+		t.Errorf("%+v, %d messages", r, f.has())
 	}
 	topics := map[string]bool{}
 	for _, m := range f.messages {
@@ -64,7 +64,7 @@ func TestPublishRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 25 are due in the quarter of a second; a busy machine sends fewer.
-	if n := len(f.messages); n > 25 || r.Faults.Any() {
+	if n := f.has(); n > 25 || r.Faults.Any() {
 		t.Errorf("%d messages, %+v", n, r)
 	}
 }
@@ -84,7 +84,7 @@ func TestPublishFaults(t *testing.T) {
 	}
 	o := PublishOptions{Load: brief(), Connections: 2, Rate: 400}
 	r := longEnough(t, &o.Load, func() (*PublishResult, error) {
-		f.messages, f.publish = nil, 0
+		f.forget()
 		return Publish(t.Context(), f.target(), o)
 	}, func(r *PublishResult) bool { return r.Published > 10 })
 	if want := (Faults{Lost: 1, Doubled: 2}); r.Faults != want || r.Errors == 0 || !strings.Contains(r.FirstError, "not now") {
@@ -94,6 +94,7 @@ func TestPublishFaults(t *testing.T) {
 }
 
 func TestFanout(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	for _, via := range []Transport{SSE, WebSocket, NDJSON} {
 		t.Run(string(via), func(t *testing.T) {
 			f := newFake(t)
@@ -109,29 +110,62 @@ func TestFanout(t *testing.T) {
 	}
 }
 
+// One who is alone is heard by a goroutine, as all are on other systems.
+func TestFanoutToOne(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	for _, via := range []Transport{SSE, WebSocket, NDJSON} {
+		t.Run(string(via), func(t *testing.T) {
+			f := newFake(t)
+			o := FanoutOptions{Load: brief(), Transport: via, Subscribers: 1, Rate: 100}
+			o.Size = 20_000
+			r := longEnough(t, &o.Load, func() (*FanoutResult, error) { return Fanout(t.Context(), f.target(), o) },
+				func(r *FanoutResult) bool { return r.Delivered > 0 })
+			if r.Faults.Any() || r.Errors != 0 || r.Broken != 0 || r.LastReader.Count != int64(r.Delivered) {
+				t.Errorf("%+v", r)
+			}
+			f.CloseClientConnections()
+		})
+	}
+}
+
+// A server that goes away breaks its subscribers, and that is said.
+func TestFanoutBroken(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	f := newFake(t)
+	time.AfterFunc(100*time.Millisecond, f.CloseClientConnections)
+	o := FanoutOptions{Load: brief(), Subscribers: 4, Rate: 50}
+	r := longEnough(t, &o.Load, func() (*FanoutResult, error) { return Fanout(t.Context(), f.target(), o) },
+		func(r *FanoutResult) bool { return r.Broken > 0 })
+	if r.Broken != 4 || !strings.Contains(r.FirstError, "subscriber") && !strings.Contains(r.FirstError, "publish") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestFanoutFaults(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	f := newFake(t)
 	f.deliver = func(n int) int { return []int{1, 1, 0, 2}[min(n, 3)] }
 	o := FanoutOptions{Load: brief(), Subscribers: 5, Rate: -1}
 	o.Duration = 20 * time.Millisecond
 	r := longEnough(t, &o.Load, func() (*FanoutResult, error) {
-		f.messages = nil
+		f.forget()
 		return Fanout(t.Context(), f.target(), o)
-	}, func(r *FanoutResult) bool { return len(f.messages) > 3 })
+	}, func(r *FanoutResult) bool { return f.has() > 3 })
 	// Each of the five lost message 2, and got all after it twice.
-	if r.Lost != 5 || r.Doubled != 5*uint64(len(f.messages)-3) || r.Swapped != 0 {
-		t.Errorf("%+v of %d messages", r.Faults, len(f.messages))
+	if r.Lost != 5 || r.Doubled != 5*uint64(f.has()-3) || r.Swapped != 0 {
+		t.Errorf("%+v of %d messages", r.Faults, f.has())
 	}
 }
 
 func TestReplay(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	for _, via := range []Transport{NDJSON, SSE, WebSocket} {
 		t.Run(string(via), func(t *testing.T) {
 			f := newFake(t)
 			f.messages = []fakeMessage{{topic: "before"}, {topic: topicName(0), data: "of another load"}}
 			o := ReplayOptions{Transport: via, Messages: 2345, Readers: 3}
 			o.Topics = 2
-			r, err := Replay(t.Context(), f.target(), o)
+			r, err := replay(t.Context(), f.target(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,16 +177,26 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+func replay(ctx context.Context, t *Target, o ReplayOptions) (*ReplayResult, error) {
+	h, err := LoadHistory(ctx, t, o)
+	if err != nil {
+		return nil, err
+	}
+	return h.Replay(ctx, t)
+}
+
 func TestReplayFaults(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	f := newFake(t)
 	f.deliver = func(n int) int { return []int{0, 1, 2, 1}[n%4] }
-	r, err := Replay(t.Context(), f.target(), ReplayOptions{Messages: 1000})
+	r, err := replay(t.Context(), f.target(), ReplayOptions{Messages: 1000})
 	if err != nil || r.Lost != 250 || r.Doubled != 250 || r.Swapped != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
 func TestIdle(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	f := newFake(t)
 	o := IdleOptions{Load: brief(), Transport: WebSocket, Subscribers: 20, Settle: time.Millisecond}
 	o.Topics = 20
@@ -190,7 +234,7 @@ func TestRefusals(t *testing.T) {
 			return err
 		}, "some messages would go to nobody"},
 		"cold": {func(t *Target) error {
-			_, err := Replay(context.Background(), t, ReplayOptions{Cold: true})
+			_, err := LoadHistory(context.Background(), t, ReplayOptions{Cold: true})
 			return err
 		}, "starts itself"},
 		"wrong token": {func(t *Target) error {

@@ -62,17 +62,23 @@ func readPayload(b []byte) (s stamped, ok bool) {
 	return stamped{uint32(sender), number, time.Duration(sent)}, ok1 && ok2 && ok3
 }
 
-func parseHex(b []byte) (v uint64, ok bool) {
-	for _, c := range b {
-		switch {
-		case '0' <= c && c <= '9':
-			c -= '0'
-		case 'a' <= c && c <= 'f':
-			c -= 'a' - 10
-		default:
-			return 0, false
-		}
-		v = v<<4 | uint64(c)
+// hexValue has the value of each hex digit, and 0xff for other bytes.
+var hexValue = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
 	}
-	return v, true
+	for i, c := range "0123456789abcdef" {
+		t[c] = byte(i)
+	}
+	return t
+}()
+
+func parseHex(b []byte) (v uint64, ok bool) {
+	var bad byte
+	for _, c := range b {
+		d := hexValue[c]
+		bad |= d
+		v = v<<4 | uint64(d&15)
+	}
+	return v, bad < 16
 }

@@ -18,8 +18,12 @@ var errNoFigures = errors.New("no figures of the process")
 // architecture that Go runs on.
 const tick = 10 * time.Millisecond
 
-// cpuTime gives the processor time that a process has used, user and system.
+// cpuTime gives the processor time that a process has used, user and system:
+// to the nanosecond where the system has a clock for it.
 func cpuTime(pid int) (time.Duration, error) {
+	if d, ok := cpuClock(pid); ok {
+		return d, nil
+	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errNoFigures, err)
@@ -110,9 +114,7 @@ func (m *meter) stop(messages uint64) (time.Duration, CPU) {
 	if m.ok {
 		if now, err := cpuTime(m.pid); err == nil {
 			c.Server = new(now - m.server)
-			if messages > 0 {
-				c.PerMessage = new((now - m.server) / time.Duration(messages))
-			}
+			c.each(messages)
 		}
 	}
 	if m.selfOK {
@@ -121,4 +123,11 @@ func (m *meter) stop(messages uint64) (time.Duration, CPU) {
 		}
 	}
 	return elapsed, c
+}
+
+// each divides the server's processor time.
+func (c *CPU) each(messages uint64) {
+	if c.Server != nil && messages > 0 {
+		c.PerMessage = new(*c.Server / time.Duration(messages))
+	}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 // PublishOptions say how to publish.
 type PublishOptions struct {
 	Load
+	Publishing
 	Connections int     // publishers, each waiting for its answer; 64 if 0
 	Rate        float64 // messages a second of all together; 0: as fast as answers come
 }
@@ -18,6 +20,9 @@ type PublishOptions struct {
 // PublishResult is what publishing came to.
 type PublishResult struct {
 	Connections int           `json:"connections"`
+	Via         string        `json:"via"` // post or ws
+	Frames      int           `json:"frames"`
+	Batch       int           `json:"batch"`
 	Size        int           `json:"size"`
 	Domains     int           `json:"domains"`
 	Topics      int           `json:"topics"`
@@ -38,7 +43,7 @@ func Publish(ctx context.Context, t *Target, o PublishOptions) (*PublishResult, 
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	if err := positive("connections", o.Connections, 50_000); err != nil {
+	if err := errors.Join(positive("connections", o.Connections, 50_000), o.Publishing.fill(o.Size)); err != nil {
 		return nil, err
 	}
 	if o.Connections < o.Domains {
@@ -48,22 +53,29 @@ func Publish(ctx context.Context, t *Target, o PublishOptions) (*PublishResult, 
 	if err != nil {
 		return nil, err
 	}
-	marks, err := heads(ctx, srv, domains)
-	if err != nil {
-		return nil, err
+	var marks map[string]string
+	if t.limit == nil {
+		if marks, err = heads(ctx, srv, domains); err != nil {
+			return nil, err
+		}
 	}
-	senders, err := connectSenders(ctx, srv, domains, o.Connections, &o.Load)
+	senders, err := connectSenders(ctx, srv, o.Publishing, domains, o.Connections, &o.Load)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(senders)
-	r := &PublishResult{Connections: o.Connections, Size: o.Size, Domains: o.Domains, Topics: o.Topics}
+	r := &PublishResult{
+		Connections: o.Connections, Via: "post", Frames: o.Frames, Batch: o.Batch, Size: o.Size, Domains: o.Domains, Topics: o.Topics,
+	}
+	if o.Socket {
+		r.Via = "ws"
+	}
 	o.Progress(fmt.Sprintf("publishing for %v", o.Warmup+o.Duration))
 	var latency Histogram
 	var published atomic.Uint64
-	failed := drive(ctx, t, senders, o.Load, o.Rate, time.Now(), func(due, answered time.Duration) {
+	failed := drive(ctx, t, senders, o.Load, o.Rate, pace{begun: time.Now()}, func(n int, due, answered time.Duration) {
 		latency.Add(answered - due)
-		published.Add(1)
+		published.Add(uint64(n))
 	}, func(m *meter) {
 		r.Published = published.Load()
 		r.Elapsed, r.CPU = m.stop(r.Published)
@@ -75,6 +87,9 @@ func Publish(ctx context.Context, t *Target, o PublishOptions) (*PublishResult, 
 	r.Latency = latency.Quantiles()
 	if r.Errors = failed.count(); r.Errors > 0 {
 		r.FirstError = failed.err().Error()
+	}
+	if t.limit != nil { // it keeps nothing
+		return r, nil
 	}
 	o.Progress("reading it back")
 	if r.ReadBack, r.Faults, err = readBack(ctx, srv, senders, marks); err != nil {
@@ -94,10 +109,10 @@ func prepare(ctx context.Context, t *Target, l *Load) (*server, []string, error)
 }
 
 // connectSenders opens the connections of n senders, spread over the domains.
-func connectSenders(ctx context.Context, srv *server, domains []string, n int, l *Load) ([]*sender, error) {
+func connectSenders(ctx context.Context, srv *server, how Publishing, domains []string, n int, l *Load) ([]*sender, error) {
 	senders := make([]*sender, n)
 	for i := range senders {
-		senders[i] = newSender(srv, uint32(i), domains[i%len(domains)], l.Topics, l.Size)
+		senders[i] = newSender(srv, how, uint32(i), domains[i%len(domains)], l.Topics, l.Size)
 	}
 	err := inParallel(ctx, n, func(ctx context.Context, i int) error { return senders[i].connect(ctx) })
 	if err != nil {
@@ -116,20 +131,20 @@ func closeAll(senders []*sender) {
 // drive lets all senders run for warm-up and measured time, counted from
 // begun. done is told of what was acknowledged within the measured time, and
 // measured at its end.
-func drive(ctx context.Context, t *Target, senders []*sender, l Load, rate float64, begun time.Time, done func(due, answered time.Duration), measured func(*meter)) *failures {
+func drive(ctx context.Context, t *Target, senders []*sender, l Load, rate float64, p pace, done func(n int, due, answered time.Duration), measured func(*meter)) *failures {
 	var failed failures
-	p := pace{begun: begun, until: l.Warmup + l.Duration}
+	p.until = l.Warmup + l.Duration
 	if rate > 0 {
-		p.interval = time.Duration(float64(len(senders)) / rate * float64(time.Second))
+		p.interval = time.Duration(float64(len(senders)*len(senders[0].request.dataAt)) / rate * float64(time.Second))
 	}
 	var running sync.WaitGroup
 	for i, s := range senders {
 		p := p
 		p.offset = p.interval * time.Duration(i) / time.Duration(len(senders))
 		running.Go(func() {
-			s.run(ctx, p, &failed, func(due, answered time.Duration) {
+			s.run(ctx, p, &failed, func(n int, due, answered time.Duration) {
 				if answered >= l.Warmup && answered < p.until {
-					done(due, answered)
+					done(n, due, answered)
 				}
 			})
 		})

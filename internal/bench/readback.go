@@ -10,9 +10,6 @@ import (
 	"net/url"
 )
 
-// readBuffer is for streams that are to be read fast.
-const readBuffer = 64 << 10
-
 // heads gives the cursor of each domain's newest message.
 func heads(ctx context.Context, srv *server, domains []string) (map[string]string, error) {
 	marks := make(map[string]string, len(domains))
@@ -82,24 +79,30 @@ func readBack(ctx context.Context, srv *server, senders []*sender, marks map[str
 
 // readDomain reads a domain's messages after a cursor up to its head.
 func readDomain(ctx context.Context, srv *server, domain, since string, fn func(stamped) error) error {
-	l, err := srv.listen(ctx, NDJSON, "/t/"+domain+"/"+topicPrefix+"**", url.Values{"since": {since}, "until": {"latest"}}, readBuffer)
+	m := newMember(srv, NDJSON, "/t/"+domain+"/"+topicPrefix+"**", url.Values{"since": {since}, "until": {"latest"}})
+	m.take = func(payload []byte) error {
+		s, ok := readPayload(payload)
+		if !ok {
+			return errForeign(payload)
+		}
+		return fn(s)
+	}
+	c, err := gather(ctx, srv, []*member{m}, gathering{})
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	err = l.each(func(payload []byte) error {
-		s, ok := readPayload(payload)
-		if !ok {
-			return fmt.Errorf("%w: a message that is not of this load: %.60q", errAnswer, payload)
-		}
-		return fn(s)
-	})
-	switch {
-	case ctx.Err() != nil:
+	defer c.close()
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
 		return context.Cause(ctx)
-	case errors.Is(err, io.EOF):
+	}
+	if errors.Is(m.err, io.EOF) {
 		return nil
 	}
-	return err
+	return m.err
+}
+
+func errForeign(payload []byte) error {
+	return fmt.Errorf("%w: a message that is not of this load: %.60q", errAnswer, payload)
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -43,12 +41,10 @@ func (o *ReplayOptions) fill(t *Target) error {
 	orElse(&o.Transport, NDJSON)
 	orElse(&o.Messages, 1_000_000)
 	orElse(&o.Readers, 1)
-	if err := o.defaults(); err != nil {
+	if err := errors.Join(o.defaults(), o.Transport.check()); err != nil {
 		return err
 	}
 	switch {
-	case o.Transport != SSE && o.Transport != WebSocket && o.Transport != NDJSON:
-		return fmt.Errorf("transport %q is not sse, ws or ndjson", o.Transport)
 	case o.Domains != 1:
 		return errors.New("replay reads one domain")
 	case o.Size < MinSize+2:
@@ -61,8 +57,16 @@ func (o *ReplayOptions) fill(t *Target) error {
 	return positive("readers", o.Readers, 10_000)
 }
 
-// Replay measures reading history from its beginning to its end.
-func Replay(ctx context.Context, t *Target, o ReplayOptions) (*ReplayResult, error) {
+// History is messages that are there to be replayed, any number of times.
+type History struct {
+	options ReplayOptions
+	server  *Target
+	mark    string // the cursor before it
+	loading time.Duration
+}
+
+// LoadHistory publishes what is to be replayed.
+func LoadHistory(ctx context.Context, t *Target, o ReplayOptions) (*History, error) {
 	if err := o.fill(t); err != nil {
 		return nil, err
 	}
@@ -70,146 +74,161 @@ func Replay(ctx context.Context, t *Target, o ReplayOptions) (*ReplayResult, err
 	if err != nil {
 		return nil, err
 	}
-	mark, err := head(ctx, srv, o.Domain)
-	if err != nil {
+	h := &History{options: o, server: t}
+	if h.mark, err = head(ctx, srv, o.Domain); err != nil {
 		return nil, fmt.Errorf("ask domain %s for its head: %w", o.Domain, err)
 	}
-	r := &ReplayResult{Transport: o.Transport, Messages: o.Messages, Readers: o.Readers, Size: o.Size, Topics: o.Topics, Cold: o.Cold}
 	o.Progress(fmt.Sprintf("publishing %d messages", o.Messages))
-	from := newLoader(srv, 0, o.Domain, o.Topics, o.Size)
 	begun := time.Now()
-	if err := from.load(ctx, o.Messages); err != nil {
+	if err := load(ctx, srv, o.Domain, o.Topics, o.Size, 0, uint64(o.Messages)); err != nil {
 		return nil, err
 	}
-	r.Loading = time.Since(begun)
-	r.Loaded = float64(o.Messages) / r.Loading.Seconds()
-	if o.Cold {
+	h.loading = time.Since(begun)
+	return h, nil
+}
+
+// blockBytes is how much the limit writes at a time, about.
+const blockBytes = 256 << 10
+
+// Replay measures reading history from its beginning to its end, or as much
+// from the limit.
+func (h *History) Replay(ctx context.Context, t *Target) (*ReplayResult, error) {
+	o := h.options
+	r := &ReplayResult{
+		Transport: o.Transport, Messages: o.Messages, Readers: o.Readers, Size: o.Size, Topics: o.Topics, Cold: o.Cold,
+		Loading: h.loading, Loaded: float64(o.Messages) / h.loading.Seconds(),
+	}
+	if o.Cold && t == h.server {
 		o.Progress("restarting the server")
 		if err := t.restart(ctx, true); err != nil {
 			return nil, err
 		}
-		if srv, err = newServer(t.URL, t.Token); err != nil {
-			return nil, err
-		}
 	}
-	o.Progress(fmt.Sprintf("reading, %d at a time", o.Readers))
-	if err := r.read(ctx, t, srv, mark, o.Domain, uint64(o.Messages)); err != nil {
+	srv, err := newServer(t.URL, t.Token)
+	if err != nil {
 		return nil, err
 	}
-	return r, nil
+	b := reading{want: uint64(o.Messages), each: uint64(o.Messages), query: url.Values{"since": {h.mark}}}
+	if t.limit != nil {
+		frame := o.Size + 50
+		if o.Transport == NDJSON {
+			frame += 150
+		}
+		n := min(max(blockBytes/frame, 1), o.Messages)
+		if err := t.setBlock(ctx, srv, n, o.Size); err != nil {
+			return nil, fmt.Errorf("give the limit its block: %w", err)
+		}
+		b.each = uint64(n)
+		times := (b.want + b.each - 1) / b.each
+		b.want, b.query = times*b.each, url.Values{"times": {fmt.Sprint(times)}}
+	} else if o.Transport == NDJSON {
+		b.ends = true
+		b.query.Set("until", "latest")
+	}
+	o.Progress(fmt.Sprintf("reading, %d at a time", o.Readers))
+	return r, r.read(ctx, t, srv, o.Domain, b)
 }
 
+// reading is what each reader gets.
+type reading struct {
+	want  uint64 // messages
+	each  uint64 // after so many their numbers begin again
+	ends  bool   // the stream ends by itself
+	query url.Values
+}
+
+// replayLoops is by how many goroutines history is read: what there is to do
+// for a message is much beside what a server does for it.
+const replayLoops = 2
+
 // read has all readers read everything.
-func (r *ReplayResult) read(ctx context.Context, t *Target, srv *server, mark, domain string, n uint64) error {
+func (r *ReplayResult) read(ctx context.Context, t *Target, srv *server, domain string, what reading) error {
 	readers := make([]*reader, r.Readers)
-	var running sync.WaitGroup
-	m := startMeter(t.PID)
+	members := make([]*member, r.Readers)
 	for i := range readers {
-		rd := &reader{want: n}
-		readers[i] = rd
-		running.Go(func() { rd.err = rd.run(ctx, srv, r.Transport, mark, domain) })
+		m := newMember(srv, r.Transport, "/t/"+domain+"/"+topicPrefix+"**", what.query)
+		readers[i] = &reader{reading: what, member: m}
+		m.take, members[i] = readers[i].read, m
 	}
-	running.Wait()
+	m := startMeter(t.PID)
+	c, err := gather(ctx, srv, members, gathering{atOnce: len(members), loops: replayLoops})
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if err := r.wait(ctx, c, readers); err != nil {
+		return err
+	}
+	r.Elapsed, r.CPU = m.stop(0)
+	r.Memory = memoryOf(t)
+	c.close()
 	for _, rd := range readers {
-		if rd.err != nil {
+		if rd.err != nil && !isEnd(rd.err) && !errors.Is(rd.err, errEnough) {
 			return fmt.Errorf("read history: %w", rd.err)
 		}
-		r.Delivered += rd.got
-		r.First = max(r.First, rd.first)
-		r.add(&rd.tracker, n, nil)
+		r.Delivered += rd.got.Load()
+		r.First = max(r.First, rd.first.Sub(m.begun))
+		r.add(&rd.tracker, what.want, nil)
 	}
-	r.Elapsed, r.CPU = m.stop(r.Delivered)
 	r.PerSecond = float64(r.Delivered) / r.Elapsed.Seconds()
-	r.Memory = memoryOf(t)
+	r.CPU.each(r.Delivered)
 	return nil
+}
+
+// silence is how long streams may bring nothing before what is missing counts
+// as lost.
+const silence = 10 * time.Second
+
+// wait waits until all readers have ended, or nothing comes any more.
+func (r *ReplayResult) wait(ctx context.Context, c *crowd, readers []*reader) error {
+	tick := time.NewTicker(silence)
+	defer tick.Stop()
+	for last := uint64(0); ; {
+		select {
+		case <-c.ended:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		var now uint64
+		for _, rd := range readers {
+			now += rd.got.Load()
+		}
+		if now == last {
+			return nil
+		}
+		last = now
+	}
 }
 
 // reader reads history once.
 type reader struct {
+	reading
+	*member
 	tracker   tracker
-	want      uint64
-	got       uint64
+	got       atomic.Uint64
 	different uint64
-	first     time.Duration
-	err       error
+	before    uint64 // the numbers of earlier blocks
+	first     time.Time
 }
 
-// errEnough ends a stream that has no end of its own.
-var errEnough = errors.New("enough")
-
-// silence is how long a stream may bring nothing before what is missing
-// counts as lost.
-const silence = 10 * time.Second
-
-func (rd *reader) run(ctx context.Context, srv *server, via Transport, mark, domain string) error {
-	query := url.Values{"since": {mark}}
-	if via == NDJSON {
-		query.Set("until", "latest")
+func (rd *reader) read(payload []byte) error {
+	m, ok := readPayload(payload)
+	if !ok {
+		return errForeign(payload)
 	}
-	begun := time.Now()
-	l, err := srv.listen(ctx, via, "/t/"+domain+"/"+topicPrefix+"**", query, readBuffer)
-	if err != nil {
-		return err
+	if rd.got.Add(1) == 1 {
+		rd.first = rd.at
 	}
-	defer l.Close()
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	var progress atomic.Uint64
-	stop := whenStill(&progress, func() { _ = l.Close() })
-	defer stop()
-	err = l.each(func(payload []byte) error {
-		s, ok := readPayload(payload)
-		if !ok {
-			return fmt.Errorf("%w: a message that is not of this load: %.60q", errAnswer, payload)
-		}
-		if rd.got == 0 {
-			rd.first = time.Since(begun)
-		}
-		rd.got++
-		progress.Store(rd.got)
-		if rd.tracker.see(s.number) {
-			rd.different++
-		}
-		if rd.different == rd.want && via != NDJSON {
-			return errEnough
-		}
-		return nil
-	})
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, errEnough), errors.Is(err, io.EOF), stop():
-		return nil
+	if rd.tracker.see(rd.before + m.number) {
+		rd.different++
 	}
-	return err
-}
-
-// whenStill calls fn once a counter has not moved for the longest silence,
-// unless stop comes first; stop reports whether it was called.
-func whenStill(counter *atomic.Uint64, fn func()) (stop func() bool) {
-	var called atomic.Bool
-	done := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		tick := time.NewTicker(silence)
-		defer tick.Stop()
-		for last := uint64(0); ; {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			now := counter.Load()
-			if now == last {
-				called.Store(true)
-				fn()
-				return
-			}
-			last = now
-		}
-	})
-	return sync.OnceValue(func() bool {
-		close(done)
-		watching.Wait()
-		return called.Load()
-	})
+	if m.number == rd.each-1 && rd.each < rd.want {
+		rd.before += rd.each
+	}
+	if rd.different == rd.want && !rd.ends {
+		return errEnough
+	}
+	return nil
 }

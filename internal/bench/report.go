@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -20,6 +21,8 @@ func newReport(w io.Writer, title string) *report {
 func (r *report) line(name, format string, args ...any) {
 	fmt.Fprintf(r.w, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 }
+
+func (r *report) row(cells ...string) { fmt.Fprintf(r.w, "  %s\n", strings.Join(cells, "\t")) }
 
 func (r *report) latency(name string, q Quantiles) {
 	if q.Count > 0 {
@@ -58,9 +61,22 @@ func (r *report) errors(n int64, what, first string) {
 
 func (r *report) end() error { return r.w.Flush() }
 
+func (p *PublishResult) title() string {
+	how := ""
+	switch {
+	case p.Via == "ws" && p.Batch > 1:
+		how = fmt.Sprintf(" in %s at a time of %d messages", count(p.Frames, "WebSocket frame"), p.Batch)
+	case p.Via == "ws":
+		how = fmt.Sprintf(" in %s at a time", count(p.Frames, "WebSocket frame"))
+	case p.Batch > 1:
+		how = fmt.Sprintf(" in batches of %d", p.Batch)
+	}
+	return fmt.Sprintf("publish%s: %d connections, %d bytes, %s, %s", how, p.Connections, p.Size, count(p.Domains, "domain"), count(p.Topics, "topic"))
+}
+
 // WriteText writes the result for people.
 func (p *PublishResult) WriteText(w io.Writer) error {
-	r := newReport(w, fmt.Sprintf("publish: %d connections, %d bytes, %s, %s", p.Connections, p.Size, count(p.Domains, "domain"), count(p.Topics, "topic")))
+	r := newReport(w, p.title())
 	r.line("published", "%d in %.1f s: %.0f/s", p.Published, p.Elapsed.Seconds(), p.PerSecond)
 	r.latency("latency", p.Latency)
 	r.cpu(p.CPU, p.Elapsed, "message")
@@ -70,13 +86,18 @@ func (p *PublishResult) WriteText(w io.Writer) error {
 	return r.end()
 }
 
+func (f *FanoutResult) title() string {
+	return fmt.Sprintf("fanout: %d subscribers over %s, %d publishers, %d bytes, %s, %s",
+		f.Subscribers, f.Transport, f.Connections, f.Size, count(f.Domains, "domain"), count(f.Topics, "topic"))
+}
+
 // WriteText writes the result for people.
 func (f *FanoutResult) WriteText(w io.Writer) error {
-	r := newReport(w, fmt.Sprintf("fanout: %d subscribers over %s, %d publishers, %d bytes, %s, %s",
-		f.Subscribers, f.Transport, f.Connections, f.Size, count(f.Domains, "domain"), count(f.Topics, "topic")))
+	r := newReport(w, f.title())
 	r.line("published", "%d in %.1f s: %.1f/s", f.Published, f.Elapsed.Seconds(), float64(f.Published)/f.Elapsed.Seconds())
 	r.line("delivered", "%d: %.0f/s", f.Delivered, f.PerSecond)
 	r.latency("latency", f.Latency)
+	r.latency("to the last reader", f.LastReader)
 	r.cpu(f.CPU, f.Elapsed, "delivered message")
 	r.memory("server memory", f.Memory)
 	r.faults(f.Faults)
@@ -85,13 +106,17 @@ func (f *FanoutResult) WriteText(w io.Writer) error {
 	return r.end()
 }
 
-// WriteText writes the result for people.
-func (p *ReplayResult) WriteText(w io.Writer) error {
+func (p *ReplayResult) title() string {
 	cache := "warm"
 	if p.Cold {
 		cache = "cold"
 	}
-	r := newReport(w, fmt.Sprintf("replay: %d messages of %d bytes, %s, %s over %s, %s", p.Messages, p.Size, count(p.Topics, "topic"), count(p.Readers, "reader"), p.Transport, cache))
+	return fmt.Sprintf("replay: %d messages of %d bytes, %s, %s over %s, %s", p.Messages, p.Size, count(p.Topics, "topic"), count(p.Readers, "reader"), p.Transport, cache)
+}
+
+// WriteText writes the result for people.
+func (p *ReplayResult) WriteText(w io.Writer) error {
+	r := newReport(w, p.title())
 	r.line("loaded", "in %.1f s: %.0f/s", p.Loading.Seconds(), p.Loaded)
 	r.line("delivered", "%d in %.2f s: %.0f/s", p.Delivered, p.Elapsed.Seconds(), p.PerSecond)
 	r.line("first message", "after %s", short(p.First))
@@ -101,9 +126,13 @@ func (p *ReplayResult) WriteText(w io.Writer) error {
 	return r.end()
 }
 
+func (i *IdleResult) title() string {
+	return fmt.Sprintf("idle: %d subscribers over %s, %s, %s", i.Subscribers, i.Transport, count(i.Domains, "domain"), count(i.Topics, "topic"))
+}
+
 // WriteText writes the result for people.
 func (i *IdleResult) WriteText(w io.Writer) error {
-	r := newReport(w, fmt.Sprintf("idle: %d subscribers over %s, %s, %s", i.Subscribers, i.Transport, count(i.Domains, "domain"), count(i.Topics, "topic")))
+	r := newReport(w, i.title())
 	r.line("connected", "in %.2f s: %.0f/s", i.Connecting.Seconds(), i.ConnectPerSec)
 	if c := i.ConnectCPU; c.PerMessage != nil {
 		r.line("server processor time", "%s a connection", short(*c.PerMessage))
@@ -122,6 +151,22 @@ func (i *IdleResult) WriteText(w io.Writer) error {
 	return r.end()
 }
 
+func (s *StormResult) title() string {
+	return fmt.Sprintf("storm: %d subscribers over %s come back, each missed %s of %d bytes", s.Subscribers, s.Transport, count(s.Missed, "message"), s.Size)
+}
+
+// WriteText writes the result for people.
+func (s *StormResult) WriteText(w io.Writer) error {
+	r := newReport(w, s.title())
+	r.line("all had what they missed", "after %s", short(s.Elapsed))
+	r.latency("one had it after", s.Latency)
+	r.cpu(s.CPU, s.Elapsed, "subscriber")
+	r.memory("server memory", s.Memory)
+	r.faults(s.Faults)
+	r.errors(s.Broken, "broken subscribers", s.FirstError)
+	return r.end()
+}
+
 // short is a duration with three digits or so.
 func short(d time.Duration) string {
 	switch {
@@ -137,6 +182,23 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%.0f µs", float64(d)/1e3)
 	}
 	return fmt.Sprintf("%.2f µs", float64(d)/1e3)
+}
+
+// quantity is a value with its unit, in three digits or so.
+func quantity(v float64, unit string) string {
+	switch {
+	case unit == "µs" && v < 0.01:
+		return fmt.Sprintf("%.1f ns", v*1000)
+	case unit == "µs" && v < 10:
+		return fmt.Sprintf("%.2f µs", v)
+	case unit == "µs":
+		return short(time.Duration(v * 1e3))
+	case unit == "s":
+		return short(time.Duration(v * 1e9))
+	case unit == "bytes":
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.0f%s", v, unit)
 }
 
 func bytesText(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -21,70 +20,79 @@ const maxTopics = 1 << 24
 
 func topicName(i int) string { return fmt.Sprintf("%s%06x", topicPrefix, i) }
 
-// sender publishes the messages of one connection, one after the other.
+// sender publishes the messages of one connection, one request after the other.
 type sender struct {
 	server *server
+	how    Publishing
 	id     uint32
 	domain string
 	topics int
-	conn   *exchange
+	post   *exchange       // one of the two
+	socket *socketExchange // if it is connected
 
-	request []byte // head and body; what changes is written over in place
-	topicAt int    // the hex digits of the topic
-	bodyAt  int
-
-	sent   uint64          // numbers used
-	failed map[uint64]bool // numbers that may or may not have been stored
+	request *request
+	sent    uint64          // numbers used
+	heard   uint64          // of these, those that nobody is to get who comes now
+	failed  map[uint64]bool // numbers that may or may not have been stored
 }
 
-func newSender(s *server, id uint32, domain string, topics, size int) *sender {
-	head := s.head("POST", "/t/"+domain+"/"+topicName(0), "Content-Type", "text/plain; charset=utf-8", "Content-Length", strconv.Itoa(size))
+func newSender(s *server, how Publishing, id uint32, domain string, topics, size int) *sender {
 	return &sender{
-		server: s, id: id, domain: domain, topics: topics,
-		request: append(head, newPayload(id, size)...),
-		topicAt: len("POST /t/") + len(domain) + 1 + len(topicPrefix),
-		bodyAt:  len(head),
-		failed:  map[uint64]bool{},
+		server: s, how: how, id: id, domain: domain, topics: topics,
+		request: newRequest(s, how, id, domain, size), failed: map[uint64]bool{},
 	}
 }
 
 // connect opens the connection.
-func (s *sender) connect(ctx context.Context) error {
-	var err error
-	s.conn, err = s.server.exchange(ctx)
+func (s *sender) connect(ctx context.Context) (err error) {
+	if s.how.Socket {
+		s.socket, err = s.server.socketExchange(ctx, s.domain)
+		return err
+	}
+	s.post, err = s.server.exchange(ctx)
 	return err
 }
 
-// send publishes the next message, sent or due at a time of the run. An error
-// that the load can live with is noted with the message's number.
+// send publishes the next messages, as many as the request has, sent or due at
+// a time of the run. An error that the load can live with is noted with the
+// messages' numbers.
 func (s *sender) send(ctx context.Context, at time.Duration) error {
-	number := s.sent
-	s.sent++
-	if s.topics > 1 {
-		putHex24(s.request[s.topicAt:], uint32(number%uint64(s.topics)))
-	}
-	stamp(s.request[s.bodyAt:], number, at)
-	if s.conn == nil {
-		if err := s.connect(ctx); err != nil {
-			s.failed[number] = true
-			return err
-		}
-	}
-	err := s.conn.do(s.request, http.StatusCreated)
+	first := s.sent
+	s.sent += uint64(len(s.request.dataAt))
+	s.request.number(first, s.topics, at)
+	err := s.do(ctx)
 	if err == nil {
 		return nil
 	}
-	s.failed[number] = true
+	for n := first; n < s.sent; n++ {
+		s.failed[n] = true
+	}
 	if _, ok := errors.AsType[*statusError](err); !ok {
 		s.close()
 	}
 	return fmt.Errorf("publish: %w", err)
 }
 
+func (s *sender) do(ctx context.Context) error {
+	if s.post == nil && s.socket == nil {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+	}
+	if s.socket != nil {
+		return s.socket.do(s.request.bytes, s.request.answers)
+	}
+	return s.post.do(s.request.bytes, http.StatusCreated)
+}
+
 func (s *sender) close() {
-	if s.conn != nil {
-		_ = s.conn.Close() // all answers are read, or the connection is broken
-		s.conn = nil
+	if s.post != nil {
+		_ = s.post.Close() // all answers are read, or the connection is broken
+		s.post = nil
+	}
+	if s.socket != nil {
+		_ = s.socket.Close()
+		s.socket = nil
 	}
 }
 
@@ -101,13 +109,14 @@ type pace struct {
 	interval time.Duration // between two messages of one sender; 0: as fast as answers come
 	offset   time.Duration // of this sender's first
 	until    time.Duration
+	admit    func(ctx context.Context, n int) error // waits until n more may be sent; may be nil
 }
 
 // run sends until the time is over, the context ends, or too much fails. done
 // is told of each message that was acknowledged: when it was due and when the
 // answer came. Latency counts from when a message was due, so that a server
 // that is late is not spared the messages that it kept from being sent.
-func (s *sender) run(ctx context.Context, p pace, failures *failures, done func(due, answered time.Duration)) {
+func (s *sender) run(ctx context.Context, p pace, failures *failures, done func(n int, due, answered time.Duration)) {
 	for k := 0; ctx.Err() == nil; k++ {
 		now := time.Since(p.begun)
 		due := now
@@ -120,6 +129,12 @@ func (s *sender) run(ctx context.Context, p pace, failures *failures, done func(
 		if due >= p.until || now >= p.until {
 			return
 		}
+		if p.admit != nil {
+			if p.admit(ctx, len(s.request.dataAt)) != nil {
+				return
+			}
+			due = time.Since(p.begun)
+		}
 		if err := s.send(ctx, due); err != nil {
 			if ctx.Err() != nil || !failures.add(err) {
 				return
@@ -129,7 +144,7 @@ func (s *sender) run(ctx context.Context, p pace, failures *failures, done func(
 			}
 			continue
 		}
-		done(due, time.Since(p.begun))
+		done(len(s.request.dataAt), due, time.Since(p.begun))
 	}
 }
 

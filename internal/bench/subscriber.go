@@ -4,102 +4,113 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"sync"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
 
 // subscriber is one connection that listens to one topic, and what came.
 type subscriber struct {
-	domain   string
-	topic    int
-	topics   int
-	listener *listener
+	*member
+	domain  int // which of the load's
+	topic   int
+	fellows int // that get the same messages, itself among them
 
-	got     atomic.Uint64       // different ones
-	again   atomic.Uint64       // doubled ones
-	senders map[uint32]*tracker // those whose messages it gets
-	broken  error               // set before the reading goroutine ends
+	got      atomic.Uint64 // different ones
+	again    atomic.Uint64 // doubled ones
+	trackers []tracker     // of the senders of its domain
+	back     bool          // it has what it missed
 }
 
-// subscribers are all of a load, with the goroutines that read.
+// subscribers are all of a load.
 type subscribers struct {
 	all     []*subscriber
-	reading sync.WaitGroup
-	broken  atomic.Int64
+	crowd   *crowd
+	domains int
+	topics  int
 }
 
-// subscribe opens n subscriptions, spread over domains and topics, and begins
-// to read. came is told of each message.
-func subscribe(ctx context.Context, srv *server, via Transport, domains []string, topics, n, buffer int, senders []*sender, came func(s stamped)) (*subscribers, error) {
-	all := &subscribers{all: make([]*subscriber, n)}
+// audience says who listens to a load, and who is told of what comes.
+type audience struct {
+	via         Transport
+	subscribers int
+	since       string                         // a cursor; empty: only what is new
+	times       int                            // of the limit: how often each gets its block
+	came        func(s *subscriber, m stamped) // told of each message
+	gathering   gathering
+}
+
+// subscribe opens subscriptions, spread over domains and topics, and begins to
+// read.
+func subscribe(ctx context.Context, srv *server, domains []string, topics int, senders []*sender, a audience) (*subscribers, error) {
+	all := &subscribers{all: make([]*subscriber, a.subscribers), domains: len(domains), topics: topics}
+	members := make([]*member, a.subscribers)
+	query := url.Values{}
+	if a.since != "" {
+		query.Set("since", a.since)
+	}
+	if a.times > 0 {
+		query.Set("times", strconv.Itoa(a.times))
+	}
+	groups := len(domains) * topics
 	for i := range all.all {
-		s := &subscriber{domain: domains[i%len(domains)], topic: i / len(domains) % topics, topics: topics, senders: map[uint32]*tracker{}}
-		for _, from := range senders {
-			if from.domain == s.domain {
-				s.senders[from.id] = new(tracker)
-			}
+		s := &subscriber{domain: i % len(domains), topic: i / len(domains) % topics, fellows: a.subscribers / groups}
+		if i%groups < a.subscribers%groups {
+			s.fellows++
 		}
-		all.all[i] = s
+		s.member = newMember(srv, a.via, "/t/"+domains[s.domain]+"/"+topicName(s.topic), query)
+		s.trackers = make([]tracker, (len(senders)-s.domain+len(domains)-1)/len(domains))
+		for j := range s.trackers {
+			s.trackers[j].next = owed(senders[j*len(domains)+s.domain].heard, s.topic, topics)
+		}
+		s.take = func(payload []byte) error { return s.read(payload, all, a.came) }
+		all.all[i], members[i] = s, s.member
 	}
-	err := inParallel(ctx, n, func(ctx context.Context, i int) (err error) {
-		s := all.all[i]
-		s.listener, err = srv.listen(ctx, via, "/t/"+s.domain+"/"+topicName(s.topic), url.Values{}, buffer)
-		return err
-	})
-	if err != nil {
-		all.close()
-		return nil, fmt.Errorf("connect %d subscribers: %w", n, err)
-	}
-	for _, s := range all.all {
-		all.reading.Go(func() {
-			if s.broken = s.read(came); s.broken != nil {
-				all.broken.Add(1)
-			}
-		})
-	}
-	return all, nil
+	var err error
+	all.crowd, err = gather(ctx, srv, members, a.gathering)
+	return all, err
 }
 
-// read reads until the connection ends, which is always an error.
-func (s *subscriber) read(came func(stamped)) error {
-	return s.listener.each(func(payload []byte) error {
-		m, ok := readPayload(payload)
-		if !ok {
-			return fmt.Errorf("%w: a message that is not of this load: %.60q", errAnswer, payload)
-		}
-		t := s.senders[m.sender]
-		if t == nil || m.number%uint64(s.topics) != uint64(s.topic) {
-			return fmt.Errorf("%w: message %d of sender %d on topic %d of domain %s", errAnswer, m.number, m.sender, s.topic, s.domain)
-		}
-		if t.see(m.number / uint64(s.topics)) {
-			s.got.Add(1)
-		} else {
-			s.again.Add(1)
-		}
-		came(m)
-		return nil
-	})
+// read takes a message.
+func (s *subscriber) read(payload []byte, all *subscribers, came func(*subscriber, stamped)) error {
+	m, ok := readPayload(payload)
+	if !ok {
+		return errForeign(payload)
+	}
+	topics, domains := uint64(all.topics), uint32(all.domains)
+	if m.sender%domains != uint32(s.domain) || int(m.sender/domains) >= len(s.trackers) || m.number%topics != uint64(s.topic) {
+		return fmt.Errorf("%w: message %d of sender %d on topic %d of domain %d", errAnswer, m.number, m.sender, s.topic, s.domain)
+	}
+	if s.trackers[m.sender/domains].see(m.number / topics) {
+		s.got.Add(1)
+	} else {
+		s.again.Add(1)
+	}
+	came(s, m)
+	return nil
 }
 
-// owed is how many messages the subscriber should have got of a sender that
-// used the numbers below sent.
-func (s *subscriber) owed(sent uint64) uint64 {
-	return (sent + uint64(s.topics) - 1 - uint64(s.topic)) / uint64(s.topics)
+// owed is how many of the numbers below sent are of a topic.
+func owed(sent uint64, topic, topics int) uint64 {
+	return (sent + uint64(topics) - 1 - uint64(topic)) / uint64(topics)
 }
 
-// settle waits until all have what was sent and nothing more comes, or for a
-// while nothing of what is missing does.
+// owed is how many messages the subscriber should have got by now.
+func (s *subscribers) owed(sub *subscriber, senders []*sender) (n uint64) {
+	for i := sub.domain; i < len(senders); i += s.domains {
+		n += owed(senders[i].sent, sub.topic, s.topics) - owed(senders[i].heard, sub.topic, s.topics)
+	}
+	return n
+}
+
+// settle waits until all have what was sent and nothing more comes, for a
+// while nothing of what is missing does, or nobody listens any more.
 func (s *subscribers) settle(ctx context.Context, senders []*sender) {
 	var want uint64
 	for _, sub := range s.all {
-		for _, from := range senders {
-			if from.domain == sub.domain {
-				want += sub.owed(from.sent)
-			}
-		}
+		want += s.owed(sub, senders)
 	}
-	const patience, enough, step = 5 * time.Second, 200 * time.Millisecond, 20 * time.Millisecond
+	const enough, step = 200 * time.Millisecond, 20 * time.Millisecond
 	last, still := uint64(0), time.Duration(0)
 	for ctx.Err() == nil {
 		var got, came uint64
@@ -111,39 +122,39 @@ func (s *subscribers) settle(ctx context.Context, senders []*sender) {
 		if still += step; came > last {
 			last, still = came, 0
 		}
-		if still >= patience || got >= want && still >= enough {
+		if still >= patience || got >= want && still >= enough || s.crowd.open.Load() == 0 {
 			return
 		}
 		_ = sleep(ctx, step) // the loop's condition sees to it
 	}
 }
 
-// close ends all connections and waits for the readers.
-func (s *subscribers) close() {
-	for _, sub := range s.all {
-		if sub.listener != nil {
-			_ = sub.listener.Close() // ends the reader
-		}
-	}
-	s.reading.Wait()
-}
-
-// count sums up the faults, after close.
+// count sums up the faults, after the crowd is closed.
 func (s *subscribers) count(senders []*sender) (f Faults) {
 	for _, sub := range s.all {
-		for _, from := range senders {
-			t := sub.senders[from.id]
-			if t == nil {
-				continue
-			}
+		for j := range sub.trackers {
+			from := senders[j*s.domains+sub.domain]
 			excused := map[uint64]bool{}
 			for n := range from.failed {
-				if n%uint64(sub.topics) == uint64(sub.topic) {
-					excused[n/uint64(sub.topics)] = true
+				if n%uint64(s.topics) == uint64(sub.topic) {
+					excused[n/uint64(s.topics)] = true
 				}
 			}
-			f.add(t, sub.owed(from.sent), excused)
+			f.add(&sub.trackers[j], owed(from.sent, sub.topic, s.topics), excused)
 		}
 	}
 	return f
+}
+
+// brokenError is why a subscriber broke, if some did.
+func (s *subscribers) brokenError(broken int64) string {
+	if broken == 0 {
+		return ""
+	}
+	for _, sub := range s.all {
+		if sub.err != nil && !isEnd(sub.err) {
+			return "subscriber: " + sub.err.Error()
+		}
+	}
+	return "subscriber: the server ended the stream"
 }

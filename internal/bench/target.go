@@ -27,6 +27,7 @@ type Target struct {
 	AdminToken string
 
 	child *child
+	limit *limitProcess // it is the limit, see [StartLimit]
 }
 
 // Own reports whether the server was started by [Start].
@@ -34,10 +35,13 @@ func (t *Target) Own() bool { return t.child != nil }
 
 // Close stops a server that was started and removes its data.
 func (t *Target) Close() error {
-	if t.child == nil {
-		return nil
+	switch {
+	case t.limit != nil:
+		return t.limit.close()
+	case t.child != nil:
+		return t.child.close()
 	}
-	return t.child.close()
+	return nil
 }
 
 // Config says how to start a server.
@@ -74,6 +78,14 @@ func (t *Target) start(ctx context.Context) error {
 	}
 	t.AdminToken = strings.TrimSpace(string(token))
 	return nil
+}
+
+// renew starts the process again, so that nothing is left of what it did.
+func (t *Target) renew(ctx context.Context) error {
+	if t.limit != nil {
+		return t.restartLimit(ctx)
+	}
+	return t.restart(ctx, false)
 }
 
 // restart stops the server and starts it again over the same data, which are

@@ -83,6 +83,8 @@ type Faults struct {
 // Any reports whether there is one.
 func (f Faults) Any() bool { return f != Faults{} }
 
+func (f Faults) faults() Faults { return f }
+
 func (f *Faults) add(t *tracker, sent uint64, excused map[uint64]bool) {
 	f.Lost += t.lost(sent, excused)
 	f.Doubled += t.doubled

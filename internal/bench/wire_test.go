@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -42,37 +41,47 @@ func TestBody(t *testing.T) {
 		want string
 		err  error
 	}{
-		"length":           {answerHead{length: 5}, "hello, and more", "hello", nil},
-		"empty":            {answerHead{length: 0}, "x", "", nil},
-		"to the end":       {answerHead{length: -1}, "hello", "hello", nil},
-		"cut off":          {answerHead{length: 9}, "hello", "hello", io.ErrUnexpectedEOF},
-		"chunks":           {answerHead{length: -1, chunked: true}, "5;x=y\r\nhello\r\n2\r\n, \r\n0\r\nTrailer: x\r\n\r\nmore", "hello, ", nil},
-		"chunks cut off":   {answerHead{length: -1, chunked: true}, "5\r\nhel", "hel", io.ErrUnexpectedEOF},
-		"no last chunk":    {answerHead{length: -1, chunked: true}, "5\r\nhello\r\n", "hello", io.ErrUnexpectedEOF},
-		"chunk of no size": {answerHead{length: -1, chunked: true}, "x\r\n", "", errAnswer},
-		"chunk too long":   {answerHead{length: -1, chunked: true}, "2\r\nhello\r\n0\r\n\r\n", "he", errAnswer},
+		"length":                 {answerHead{length: 5}, "hello, and more", "hello", nil},
+		"empty":                  {answerHead{length: 0}, "x", "", nil},
+		"to the end":             {answerHead{length: -1}, "hello", "hello", nil},
+		"cut off":                {answerHead{length: 9}, "hello", "hello", io.ErrUnexpectedEOF},
+		"chunks":                 {answerHead{length: -1, chunked: true}, "5;x=y\r\nhello\r\n2\r\n, \r\n0\r\nTrailer: x\r\n\r\nmore", "hello, ", nil},
+		"chunks cut off":         {answerHead{length: -1, chunked: true}, "5\r\nhel", "hel", io.ErrUnexpectedEOF},
+		"a chunk's endless head": {answerHead{length: -1, chunked: true}, strings.Repeat("0", 5000), "", errAnswer},
+		"no last chunk":          {answerHead{length: -1, chunked: true}, "5\r\nhello\r\n", "hello", io.ErrUnexpectedEOF},
+		"chunk of no size":       {answerHead{length: -1, chunked: true}, "x\r\n", "", errAnswer},
+		"chunk too long":         {answerHead{length: -1, chunked: true}, "2\r\nhello\r\n0\r\n\r\n", "he", errAnswer},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := io.ReadAll(newBody(bufio.NewReader(strings.NewReader(tt.text)), tt.head))
+			got, err := readBody(bufio.NewReader(iotest.OneByteReader(strings.NewReader(tt.text))), tt.head, 100)
 			if string(got) != tt.want || !errors.Is(err, tt.err) {
-				t.Errorf("read as a reader: %q, %v, want %q, %v", got, err, tt.want, tt.err)
+				t.Errorf("read: %q, %v, want %q, %v", got, err, tt.want, tt.err)
 			}
-			var pieces strings.Builder
-			b := newBody(bufio.NewReaderSize(iotest.OneByteReader(strings.NewReader(tt.text)), 16), tt.head)
-			for {
-				var piece []byte
-				if piece, err = b.next(); err != nil {
-					break
+			for size := 1; size <= len(tt.text); size++ {
+				var pieces strings.Builder
+				b := newBodyScanner(tt.head)
+				rest, used := []byte(tt.text), 0
+				for err = nil; err == nil && len(rest) > 0 && !b.done(); rest = rest[used:] {
+					used, err = b.scan(rest[:min(size, len(rest))], func(p []byte) error {
+						pieces.Write(p)
+						return nil
+					})
 				}
-				pieces.Write(piece)
-			}
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			if pieces.String() != tt.want || !errors.Is(err, tt.err) {
-				t.Errorf("read in pieces: %q, %v, want %q, %v", pieces.String(), err, tt.want, tt.err)
+				if err == nil && !errors.Is(b.ended(), io.EOF) {
+					err = b.ended()
+				}
+				if pieces.String() != tt.want || !errors.Is(err, tt.err) {
+					t.Errorf("in pieces of %d: %q, %v, want %q, %v", size, pieces.String(), err, tt.want, tt.err)
+				}
+				if b.done() && !strings.HasPrefix(", and more", string(rest)) && string(rest) != "more" && string(rest) != "x" {
+					t.Errorf("in pieces of %d it took too much or too little: %q is left", size, rest)
+				}
 			}
 		})
+	}
+	kept, err := readBody(bufio.NewReader(strings.NewReader("hello, and more")), answerHead{length: 15}, 5)
+	if err != nil || string(kept) != "hello" {
+		t.Errorf("of a long one %q, %v", kept, err)
 	}
 }
 
@@ -109,47 +118,49 @@ func TestWebSocketScanner(t *testing.T) {
 		want   []string
 		err    string
 	}{
-		"messages":   {string(wsFrame(true, wsText, "one")) + string(wsFrame(true, wsBinary, "two")), []string{"one", "two"}, "EOF"},
-		"fragments":  {string(wsFrame(false, wsText, "one")) + string(wsFrame(true, wsPong, "x")) + string(wsFrame(true, wsContinuation, "two")), []string{"onetwo"}, "EOF"},
-		"long":       {string(wsFrame(true, wsText, long)) + string(wsFrame(true, wsText, long[:200])), []string{long[:keepLine], long[:200]}, "EOF"},
+		"messages":   {string(wsFrame(true, wsText, "one")) + string(wsFrame(true, wsBinary, "two")), []string{"one", "two"}, ""},
+		"fragments":  {string(wsFrame(false, wsText, "one")) + string(wsFrame(true, wsPong, "x")) + string(wsFrame(true, wsContinuation, "two")), []string{"onetwo"}, ""},
+		"long":       {string(wsFrame(true, wsText, long)) + string(wsFrame(true, wsText, long[:200])), []string{long[:keepLine], long[:200]}, ""},
 		"close":      {string(wsFrame(true, wsClose, "\x03\xf4come back")), nil, "1012 come back"},
 		"bare close": {string(wsFrame(true, wsClose, "")), nil, "closed the WebSocket"},
 		"masked":     {"\x81\x81....x", nil, "frame"},
 		"reserved":   {"\xc1\x01x", nil, "frame"},
 		"opcode":     {string(wsFrame(true, 3, "x")), nil, "opcode 3"},
 		"huge":       {"\x82\x7f\x00\x00\x01\x00\x00\x00\x00\x00", nil, "frame of"},
-		"huge ping":  {string(wsFrame(true, wsPing, long)), nil, "ping of"},
-		"cut off":    {string(wsFrame(true, wsText, "one"))[:4], nil, "unexpected EOF"},
+		"huge ping":  {string(wsFrame(true, wsPing, long)), nil, "ping, of"},
+		"empty":      {string(wsFrame(true, wsText, "")) + string(wsFrame(false, wsText, "")) + string(wsFrame(true, wsContinuation, "x")), []string{"", "x"}, ""},
+		"cut off":    {string(wsFrame(true, wsText, "one"))[:4], nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := wsScanner{in: bufio.NewReader(strings.NewReader(tt.frames))}
-			var got []string
-			for {
-				m, err := s.next()
-				if err != nil {
-					if !strings.Contains(err.Error(), tt.err) {
-						t.Errorf("error %v, want %q", err, tt.err)
-					}
-					break
+			for _, size := range []int{1, 2, 3, 50, len(tt.frames)} {
+				var s frameScanner
+				var got []string
+				var err error
+				for rest := []byte(tt.frames); err == nil && len(rest) > 0; rest = rest[min(size, len(rest)):] {
+					err = s.scan(rest[:min(size, len(rest))], func(m []byte) error {
+						got = append(got, string(m[:min(len(m), keepLine)]))
+						return nil
+					})
 				}
-				got = append(got, string(m))
-			}
-			if strings.Join(got, "|") != strings.Join(tt.want, "|") {
-				t.Errorf("got %.60q, want %.60q", got, tt.want)
+				if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("in pieces of %d: error %v, want %q", size, err, tt.err)
+				}
+				if strings.Join(got, "|") != strings.Join(tt.want, "|") {
+					t.Errorf("in pieces of %d: got %.60q, want %.60q", size, got, tt.want)
+				}
 			}
 		})
 	}
 }
 
 func TestWebSocketPong(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer ours.Close()
-	defer theirs.Close()
-	s := wsScanner{in: bufio.NewReader(strings.NewReader(string(wsFrame(true, wsPing, "abc")))), conn: ours}
-	go func() { _, _ = s.next() }()
-	got := make([]byte, 9)
-	if _, err := io.ReadFull(theirs, got); err != nil || string(got) != "\x8a\x83\x00\x00\x00\x00abc" {
-		t.Errorf("%q, %v", got, err)
+	s := newStream(WebSocket, answerHead{length: -1}, func([]byte) error { return nil })
+	ping := wsFrame(true, wsPing, "abc")
+	for i := range ping {
+		reply, err := s.feed(ping[i : i+1])
+		if last := i == len(ping)-1; err != nil || last != (string(reply) == "\x8a\x83\x00\x00\x00\x00abc") {
+			t.Errorf("after %d bytes %q, %v", i+1, reply, err)
+		}
 	}
 }
 
@@ -159,40 +170,27 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), byte(1))
 	f.Add(wsFrame(false, wsText, "hello"), byte(2))
 	f.Fuzz(func(t *testing.T, b []byte, kind byte) {
-		in := bufio.NewReader(strings.NewReader(string(b)))
-		if kind%3 == 2 {
-			ours, theirs := net.Pipe()
-			defer ours.Close()
-			go func() { _, _ = io.Copy(io.Discard, theirs) }()
-			s := wsScanner{in: in, conn: ours}
-			for {
-				m, err := s.next()
-				if err != nil {
-					return
-				}
-				if len(m) > keepLine {
-					t.Fatalf("kept %d bytes", len(m))
-				}
+		via := []Transport{SSE, NDJSON, WebSocket}[kind%3]
+		m := &member{via: via, take: func(p []byte) error {
+			if len(p) > len(b)+keepLine {
+				t.Fatalf("a payload of %d bytes out of %d", len(p), len(b))
 			}
-		}
-		h, err := readHead(in)
-		if err != nil {
-			return
-		}
-		var lines lineScanner
-		n := 0
-		for body := newBody(in, h); ; {
-			piece, err := body.next()
-			if err != nil {
+			return nil
+		}}
+		step := int(kind/3)%7 + 1
+		for rest := b; len(rest) > 0; rest = rest[min(step, len(rest)):] {
+			if _, _, err := m.feed(rest[:min(step, len(rest))]); err != nil {
 				break
 			}
-			if n += len(piece); n > len(b) || len(piece) == 0 {
-				t.Fatalf("a body of %d bytes out of %d", n, len(b))
+			if len(m.head) > maxHead+step {
+				t.Fatalf("kept %d bytes of a head", len(m.head))
 			}
-			_ = lines.scan(piece, func([]byte) error { return nil })
-			if len(lines.part) > keepLine {
-				t.Fatalf("kept %d bytes", len(lines.part))
+			if s := m.stream; s != nil && (len(s.lines.part) > keepLine || len(s.frames.message) > keepLine || len(s.frames.control) > 125 || len(s.frames.begun) > 10 || len(s.body.line) > maxChunkLine+step) {
+				t.Fatalf("kept too much: %+v", s)
 			}
+		}
+		if h, err := readHead(bufio.NewReader(strings.NewReader(string(b)))); err == nil {
+			_, _ = readBody(bufio.NewReader(strings.NewReader(string(b))), h, 100)
 		}
 	})
 }

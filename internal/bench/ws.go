@@ -1,12 +1,9 @@
 package bench
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math/bits"
-	"net"
 )
 
 // The opcodes of RFC 6455, section 5.2, that matter here.
@@ -19,118 +16,157 @@ const (
 	wsPong         = 0xA
 )
 
-// wsScanner reads the frames of a server: of each message it keeps only the
-// head, and it answers pings.
-type wsScanner struct {
-	in   *bufio.Reader
-	conn net.Conn
-	head []byte // of the message that is being read
+// frameScanner finds the messages in the frames of a server, which come in
+// pieces of any size. Of a message that lies in several pieces it keeps only
+// the first keepLine bytes.
+type frameScanner struct {
+	begun   []byte // of a frame's head, as far as it has come
+	frame   frameHead
+	inside  bool   // a frame: left bytes of it have not come
+	left    int64  //
+	message []byte // of the message, if it does not lie in one piece
+	parted  bool   // it does not
+	control []byte // the payload of a control frame
+	reply   []byte // frames to answer with
 }
 
-// next reads frames until a message is complete and returns its first
-// keepLine bytes, valid until the next call. A close frame is an error.
-func (s *wsScanner) next() ([]byte, error) {
-	s.head = s.head[:0]
-	for {
-		op, final, length, err := s.frame()
+type frameHead struct {
+	op     byte
+	final  bool
+	length int64
+}
+
+// parseFrameHead reads a frame's head of n bytes; n is 0 if it is not all there.
+func parseFrameHead(b []byte) (h frameHead, n int, err error) {
+	if len(b) < 2 {
+		return h, 0, nil
+	}
+	if b[0]&0x70 != 0 || b[1]&0x80 != 0 {
+		return h, 0, fmt.Errorf("%w: WebSocket frame %#02x %#02x", errAnswer, b[0], b[1])
+	}
+	h = frameHead{op: b[0] & 0x0f, final: b[0]&0x80 != 0, length: int64(b[1] & 0x7f)}
+	n = 2
+	switch h.length {
+	case 126:
+		if n = 4; len(b) < n {
+			return h, 0, nil
+		}
+		h.length = int64(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		if n = 10; len(b) < n {
+			return h, 0, nil
+		}
+		long := binary.BigEndian.Uint64(b[2:])
+		if bits.Len64(long) > 31 {
+			return h, 0, fmt.Errorf("%w: WebSocket frame of %d bytes", errAnswer, long)
+		}
+		h.length = int64(long)
+	}
+	switch h.op {
+	case wsText, wsBinary, wsContinuation:
+	case wsPing, wsPong, wsClose:
+		if h.length > 125 {
+			return h, 0, fmt.Errorf("%w: a control frame, such as a ping, of %d bytes", errAnswer, h.length)
+		}
+	default:
+		return h, 0, fmt.Errorf("%w: WebSocket opcode %d", errAnswer, h.op)
+	}
+	return h, n, nil
+}
+
+// scan calls fn with the head of each message that ends in the piece; it is
+// valid until fn returns. A close frame is an error. What is to be sent in
+// answer is in reply.
+func (s *frameScanner) scan(piece []byte, fn func(message []byte) error) error {
+	for len(piece) > 0 || s.inside && s.left == 0 {
+		if !s.inside {
+			rest, err := s.head(piece)
+			if err != nil {
+				return err
+			}
+			piece = rest
+			continue
+		}
+		n := min(s.left, int64(len(piece)))
+		part := piece[:n]
+		piece = piece[n:]
+		s.left -= n
+		if err := s.part(part, fn); err != nil {
+			return err
+		}
+		s.inside = s.left > 0
+	}
+	return nil
+}
+
+// head takes a frame's head, or what has come of one, and returns what follows.
+func (s *frameScanner) head(piece []byte) (rest []byte, err error) {
+	if len(s.begun) == 0 {
+		h, n, err := parseFrameHead(piece)
 		if err != nil {
 			return nil, err
 		}
-		switch op {
-		case wsText, wsBinary, wsContinuation:
-			if err := s.take(length); err != nil {
-				return nil, err
-			}
-			if final {
-				return s.head, nil
-			}
+		if n > 0 {
+			s.enter(h)
+			return piece[n:], nil
+		}
+	}
+	for i, c := range piece {
+		s.begun = append(s.begun, c)
+		h, n, err := parseFrameHead(s.begun)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			s.begun = s.begun[:0]
+			s.enter(h)
+			return piece[i+1:], nil
+		}
+	}
+	return nil, nil
+}
+
+func (s *frameScanner) enter(h frameHead) { s.frame, s.inside, s.left = h, true, h.length }
+
+// part takes bytes of the frame; left says how many are to come.
+func (s *frameScanner) part(b []byte, fn func([]byte) error) error {
+	if s.frame.op >= wsClose {
+		s.control = append(s.control, b...)
+		if s.left > 0 {
+			return nil
+		}
+		defer func() { s.control = s.control[:0] }()
+		switch s.frame.op {
 		case wsPing:
-			if err := s.pong(length); err != nil {
-				return nil, err
-			}
-		case wsPong:
-			if _, err := s.in.Discard(int(length)); err != nil {
-				return nil, err
-			}
+			s.reply = appendPong(s.reply, s.control)
 		case wsClose:
-			return nil, s.closed(length)
-		default:
-			return nil, fmt.Errorf("%w: WebSocket opcode %d", errAnswer, op)
+			return closedBy(s.control)
 		}
+		return nil
 	}
-}
-
-// frame reads a frame's head.
-func (s *wsScanner) frame() (op byte, final bool, length int64, err error) {
-	first, err := s.in.ReadByte()
-	if err != nil {
-		return 0, false, 0, err
+	last := s.left == 0 && s.frame.final
+	if last && !s.parted {
+		return fn(b)
 	}
-	second, err := s.in.ReadByte()
-	if err != nil {
-		return 0, false, 0, unexpected(err)
+	s.parted = true
+	s.message = append(s.message, b[:min(len(b), keepLine-len(s.message))]...)
+	if !last {
+		return nil
 	}
-	if first&0x70 != 0 || second&0x80 != 0 {
-		return 0, false, 0, fmt.Errorf("%w: WebSocket frame %#02x %#02x", errAnswer, first, second)
-	}
-	length = int64(second & 0x7f)
-	if length >= 126 {
-		var b [8]byte
-		n := 2
-		if length == 127 {
-			n = 8
-		}
-		if _, err := io.ReadFull(s.in, b[8-n:]); err != nil {
-			return 0, false, 0, unexpected(err)
-		}
-		long := binary.BigEndian.Uint64(b[:])
-		if bits.Len64(long) > 31 {
-			return 0, false, 0, fmt.Errorf("%w: WebSocket frame of %d bytes", errAnswer, long)
-		}
-		length = int64(long)
-	}
-	return first & 0x0f, first&0x80 != 0, length, nil
-}
-
-// take keeps the head of a message and skips the rest of the frame.
-func (s *wsScanner) take(length int64) error {
-	if want := min(length, int64(keepLine-len(s.head))); want > 0 {
-		at := len(s.head)
-		s.head = append(s.head, make([]byte, want)...)
-		if _, err := io.ReadFull(s.in, s.head[at:]); err != nil {
-			return unexpected(err)
-		}
-		length -= want
-	}
-	_, err := s.in.Discard(int(length))
-	return unexpected(err)
-}
-
-// pong answers a ping: masked, as a client's frames are (with the key 0).
-func (s *wsScanner) pong(length int64) error {
-	if length > 125 {
-		return fmt.Errorf("%w: ping of %d bytes", errAnswer, length)
-	}
-	frame := make([]byte, 6+length)
-	frame[0], frame[1] = 0x80|wsPong, 0x80|byte(length)
-	if _, err := io.ReadFull(s.in, frame[6:]); err != nil {
-		return unexpected(err)
-	}
-	_, err := s.conn.Write(frame)
+	err := fn(s.message)
+	s.message, s.parted = s.message[:0], false
 	return err
 }
 
-func (s *wsScanner) closed(length int64) error {
-	b := make([]byte, min(length, 125))
-	if _, err := io.ReadFull(s.in, b); err != nil || len(b) < 2 {
+// appendPong answers a ping: masked, as a client's frames are (with the key 0).
+func appendPong(dst, payload []byte) []byte {
+	dst = append(dst, 0x80|wsPong, 0x80|byte(len(payload)), 0, 0, 0, 0)
+	return append(dst, payload...)
+}
+
+func closedBy(b []byte) error {
+	if len(b) < 2 {
 		return fmt.Errorf("%w: the server closed the WebSocket", errAnswer)
 	}
 	return fmt.Errorf("%w: the server closed the WebSocket: %d %s", errAnswer, binary.BigEndian.Uint16(b), b[2:])
-}
-
-func unexpected(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

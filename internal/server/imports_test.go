@@ -21,6 +21,7 @@ var below = map[string][]string{
 	"internal/seglog/faultfs":            {"internal/seglog"},
 	"internal/config":                    {},
 	"internal/bench":                     {},
+	"internal/bench/limit":               {},
 	"internal/engine":                    {"internal/message", "internal/topic"},
 	"internal/engine/watch":              {},
 	"internal/engine/enginetest":         {"internal/engine", "internal/message", "internal/topic"},

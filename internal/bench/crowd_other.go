@@ -1,0 +1,8 @@
+//go:build !linux
+
+package bench
+
+func (c *crowd) start() error {
+	c.startEach()
+	return nil
+}
