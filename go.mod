@@ -12,6 +12,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
+	github.com/redis/rueidis v1.0.79
 	go.etcd.io/bbolt v1.5.0
 	golang.org/x/sys v0.49.0
 	pgregory.net/rapid v1.3.0

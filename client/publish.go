@@ -43,7 +43,7 @@ type Draft struct {
 type Batch struct {
 	Domain   string
 	Topic    string
-	Messages []json.RawMessage // at most MaxBatch
+	Messages []json.RawMessage // at most MaxBatch; kept as they are, but that one of several lines is made compact
 	Type     string            // of each message
 	TTL      time.Duration     // of each message
 	Key      string            // one for the whole batch; made by the client if empty
@@ -96,10 +96,9 @@ func (c *Client) PublishBatch(ctx context.Context, b Batch) ([]Receipt, error) {
 	}
 	var body bytes.Buffer
 	for i, m := range b.Messages {
-		if err := json.Compact(&body, m); err != nil {
+		if err := appendLine(&body, m); err != nil {
 			return nil, fmt.Errorf("publish a batch to %v: message %d is not JSON: %w", p, i+1, err)
 		}
-		body.WriteByte('\n')
 	}
 	h := http.Header{"Content-Type": {"application/x-ndjson"}}
 	key := b.Key
@@ -115,6 +114,16 @@ func (c *Client) PublishBatch(ctx context.Context, b Batch) ([]Receipt, error) {
 		return answer.Messages, fmt.Errorf("publish a batch to %v: %w: %d receipts for %d messages", p, errProtocol, len(answer.Messages), len(b.Messages))
 	}
 	return answer.Messages, nil
+}
+
+// appendLine writes JSON as one line: as it is, unless it has line breaks.
+func appendLine(body *bytes.Buffer, m json.RawMessage) error {
+	if bytes.IndexByte(m, '\n') < 0 && json.Valid(m) {
+		body.Write(m)
+	} else if err := json.Compact(body, m); err != nil {
+		return err
+	}
+	return body.WriteByte('\n')
 }
 
 func setOptions(h http.Header, typ string, ttl time.Duration, key string) {

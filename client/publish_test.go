@@ -213,12 +213,12 @@ func TestPublishBatch(t *testing.T) {
 		io.WriteString(w, `{"messages":[{"id":"1","topic":"a"},{"id":"2","topic":"a"}]}`)
 	})
 	c := dial(t, s.URL)
-	got, err := c.PublishBatch(t.Context(), client.Batch{Topic: "a", Messages: []json.RawMessage{[]byte("{\n \"a\": 1}"), []byte(`"two"`)}})
+	got, err := c.PublishBatch(t.Context(), client.Batch{Topic: "a", Messages: []json.RawMessage{[]byte("{\n \"a\": 1}"), []byte(`{"two":  2}`)}})
 	if err != nil || len(got) != 2 || got[1].ID != "2" {
 		t.Fatalf("%v, %v", got, err)
 	}
 	r := s.requests()[0]
-	if r.uri != "/t/main/a?batch=" || r.body != "{\"a\":1}\n\"two\"\n" || r.header.Get("Content-Type") != "application/x-ndjson" || r.header.Get("Idempotency-Key") == "" {
+	if r.uri != "/t/main/a?batch=" || r.body != "{\"a\":1}\n{\"two\":  2}\n" || r.header.Get("Content-Type") != "application/x-ndjson" || r.header.Get("Idempotency-Key") == "" {
 		t.Errorf("%+v", r)
 	}
 	if _, err := c.PublishBatch(t.Context(), client.Batch{Topic: "a", Messages: []json.RawMessage{[]byte("1"), []byte("{")}}); err == nil || !strings.Contains(err.Error(), "message 2 is not JSON") {

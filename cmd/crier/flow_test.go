@@ -168,6 +168,7 @@ func (f *follow) end(t *testing.T) int {
 
 // A subscriber goes on after the server was killed and came back.
 func TestSubscribeOverRestart(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	data := t.TempDir()
 	s := serve(t, data)
 	s.ok("publish", "a", "one")

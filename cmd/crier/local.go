@@ -231,13 +231,7 @@ func (l *local) deleteDomain(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if err := hub.RemoveDomain(ctx, l.registry, name); err != nil {
-		return err
-	}
-	if err := l.engine.Drop(ctx, name); err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return err
-	}
-	return nil
+	return hub.DropDomain(ctx, l.engine, name)
 }
 
 func (l *local) newEpoch(ctx context.Context, name string) (epochInfo, error) {

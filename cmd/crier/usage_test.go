@@ -67,6 +67,7 @@ func TestUsage(t *testing.T) {
 
 // Where nobody listens the error says what was being done and what to try.
 func TestNobodyThere(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	c := call{t: t, dir: t.TempDir(), env: []string{"CRIER_SERVER=http://127.0.0.1:1", "CRIER_ADMIN=http://127.0.0.1:1"}}
 	for args, wants := range map[string][]string{
 		"publish a b":  {"publish to main/a", "refused", "trying again in", "crier serve starts a server"},

@@ -169,7 +169,11 @@ func (k *Keys) Create(ctx context.Context, spec KeySpec) (Key, string, error) {
 		if err != nil {
 			return Key{}, "", fmt.Errorf("create key: %w", err)
 		}
-		k.audit(ctx, "key created", &key, "grants", fmt.Sprint(key.Grants()), "expires", key.Expires)
+		expires := "never"
+		if !key.Expires.IsZero() {
+			expires = key.Expires.Format(time.RFC3339)
+		}
+		k.audit(ctx, "key created", &key, "grants", fmt.Sprint(key.Grants()), "expires", expires)
 		k.tell(ctx)
 		return key, secret, nil
 	}

@@ -40,7 +40,7 @@ type connPage struct {
 
 func viewConn(c *transport.Conn, whole bool) connView {
 	v := connView{
-		ID: c.ID, Transport: c.Transport, Domain: c.Domain, Identity: c.Name, Opened: c.Opened.UTC(),
+		ID: c.ID(), Transport: c.Transport, Domain: c.Domain, Identity: c.Name, Opened: c.Opened().UTC(),
 		Messages: c.Messages.Load(), Bytes: c.Bytes.Load(), Received: c.Received.Load(),
 	}
 	if c.Remote.IsValid() {
@@ -96,7 +96,7 @@ func (a *Admin) listConnections(c *call) error {
 	conns := a.Table.List(c.query.Get("after"), limit+1, func(conn *transport.Conn) bool {
 		return (domain == "" || conn.Domain == domain) && (kind == "" || conn.Transport == kind) && c.who.mayConn(conn)
 	})
-	conns, next := cut(conns, limit, func(conn *transport.Conn) string { return conn.ID })
+	conns, next := cut(conns, limit, func(conn *transport.Conn) string { return conn.ID() })
 	page := connPage{Connections: make([]connView, len(conns)), Next: next}
 	for i, conn := range conns {
 		page.Connections[i] = viewConn(conn, false)
@@ -130,6 +130,6 @@ func (a *Admin) closeConnection(c *call) error {
 		return err
 	}
 	conn.End(transport.ErrKicked)
-	a.Logger.Info("connection closed", "connection", conn.ID, "domain", conn.Domain, "identity", conn.Name, "by", c.who.String())
+	a.Logger.Info("connection closed", "connection", conn.ID(), "domain", conn.Domain, "identity", conn.Name, "by", c.who.String())
 	return c.noContent()
 }

@@ -50,8 +50,8 @@ func TestConnection(t *testing.T) {
 	conn.Messages.Add(7)
 	conn.Bytes.Add(700)
 	conn.Received.Add(2)
-	got := decode[connBody](r.get("/v1/connections/"+conn.ID), 200)
-	if got.ID != conn.ID || got.Transport != "websocket" || got.Domain != "main" || got.Remote != "198.51.100.7" || got.Identity != "somebody" ||
+	got := decode[connBody](r.get("/v1/connections/"+conn.ID()), 200)
+	if got.ID != conn.ID() || got.Transport != "websocket" || got.Domain != "main" || got.Remote != "198.51.100.7" || got.Identity != "somebody" ||
 		got.Messages != 7 || got.Bytes != 700 || got.Received != 2 || got.Lag != 4 {
 		t.Errorf("got %+v", got)
 	}
@@ -62,14 +62,14 @@ func TestConnection(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 
-	r.delete("/v1/connections/" + conn.ID).want(204)
+	r.delete("/v1/connections/" + conn.ID()).want(204)
 	<-conn.Context().Done()
 	if cause := context.Cause(conn.Context()); !errors.Is(cause, transport.ErrKicked) {
 		t.Errorf("it ended with %v", cause)
 	}
 	conn.Close()
-	r.get("/v1/connections/"+conn.ID).refused(404, "not-found", "", "no such connection")
-	r.delete("/v1/connections/"+conn.ID).refused(404, "not-found", "", "no such connection")
+	r.get("/v1/connections/"+conn.ID()).refused(404, "not-found", "", "no such connection")
+	r.delete("/v1/connections/"+conn.ID()).refused(404, "not-found", "", "no such connection")
 	r.get("/v1/connections?domain=a/b").refused(400, "bad-request", "domain", "byte 1")
 	r.get("/v1/connections?limit=1.5").refused(400, "bad-request", "limit", "from 1 to 1000")
 	r.get("/v1/connections?state=open").refused(400, "bad-request", "state", "domain, transport, after, limit")
@@ -81,7 +81,7 @@ func TestConnectionPages(t *testing.T) {
 	by := map[string][]string{}
 	for i := range 9 {
 		kind, domain := []string{"sse", "websocket", "page"}[i%3], []string{"main", "other"}[i%2]
-		id := r.connect(kind, domain, "a").ID
+		id := r.connect(kind, domain, "a").ID()
 		for _, query := range []string{"", "transport=" + kind, "domain=" + domain, "domain=" + domain + "&transport=" + kind} {
 			by[query] = append(by[query], id)
 		}
@@ -123,7 +123,7 @@ func TestConnectionsOfAKey(t *testing.T) {
 		r.connect("sse", "other", "team/a"),
 	}
 	part, whole := r.manager("main", "team/**"), r.manager("main", "**")
-	if got := r.conns(part, ""); !slices.Equal(got, []string{inside.ID}) {
+	if got := r.conns(part, ""); !slices.Equal(got, []string{inside.ID()}) {
 		t.Errorf("a key sees %q", got)
 	}
 	if got := r.conns(whole, "?domain=main"); len(got) != 4 {
@@ -131,14 +131,14 @@ func TestConnectionsOfAKey(t *testing.T) {
 	}
 	r.as(part, "GET", "/v1/connections?domain=other", "").refused(403, "forbidden", "", "no grant")
 	for _, conn := range outside {
-		r.as(part, "GET", "/v1/connections/"+conn.ID, "").refused(404, "not-found", "", "no such connection")
-		r.as(part, "DELETE", "/v1/connections/"+conn.ID, "").refused(404, "not-found", "", "no such connection")
+		r.as(part, "GET", "/v1/connections/"+conn.ID(), "").refused(404, "not-found", "", "no such connection")
+		r.as(part, "DELETE", "/v1/connections/"+conn.ID(), "").refused(404, "not-found", "", "no such connection")
 		if conn.Context().Err() != nil {
 			t.Error("it was closed all the same")
 		}
 	}
-	r.as(part, "GET", "/v1/connections/"+inside.ID, "").want(200)
-	r.as(part, "DELETE", "/v1/connections/"+inside.ID, "").want(204)
+	r.as(part, "GET", "/v1/connections/"+inside.ID(), "").want(200)
+	r.as(part, "DELETE", "/v1/connections/"+inside.ID(), "").want(204)
 	if inside.Context().Err() == nil {
 		t.Error("it was not closed")
 	}

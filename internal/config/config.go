@@ -20,7 +20,7 @@ type Serve struct {
 	Listen      []string `help:"Address of the public API; repeat for more." default:"127.0.0.1:8080" placeholder:"ADDR" env:"CRIER_LISTEN" group:"Where"`
 	AdminListen string   `help:"Address of the operator's listener: management, metrics, health." default:"127.0.0.1:8081" placeholder:"ADDR" env:"CRIER_ADMIN_LISTEN" group:"Where"`
 	DataDir     string   `help:"Directory for messages, keys and settings." default:"./crier-data" type:"path" env:"CRIER_DATA_DIR" group:"Where"`
-	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, or 'memory' (all is gone with the process)." default:"embedded" enum:"embedded,memory" env:"CRIER_ENGINE" group:"Where"`
+	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, or 'memory' (all is gone with the process; give it --admin-token)." default:"embedded" enum:"embedded,memory" env:"CRIER_ENGINE" group:"Where"`
 	TLSCert     string   `name:"tls-cert" help:"Certificate chain (PEM) for the public API; with it, HTTP/2." type:"path" placeholder:"FILE" env:"CRIER_TLS_CERT" group:"Where"`
 	TLSKey      string   `name:"tls-key" help:"Private key (PEM) of --tls-cert." type:"path" placeholder:"FILE" env:"CRIER_TLS_KEY" group:"Where"`
 
@@ -32,6 +32,11 @@ type Serve struct {
 	JWKSURL        string   `name:"jwks-url" help:"Address of the JWKS that JWTs are verified with." placeholder:"URL" env:"CRIER_JWKS_URL" group:"Who"`
 	JWTIssuer      string   `name:"jwt-issuer" help:"Take only JWTs of this issuer." placeholder:"ISS" env:"CRIER_JWT_ISSUER" group:"Who"`
 	JWTAudience    string   `name:"jwt-audience" help:"Take only JWTs for this audience." placeholder:"AUD" env:"CRIER_JWT_AUDIENCE" group:"Who"`
+
+	Dialects         []string `help:"Dialects of the systems before Crier that are served: qri, realizehit, wspubsub; none: none." default:"qri,realizehit,wspubsub" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
+	OpenDialects     []string `help:"Dialects that let everybody in, also while the server is closed: realizehit, and qri to set notices." placeholder:"NAME,…" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
+	Redis            string   `help:"The Redis that dialects publish to and listen on." placeholder:"redis://HOST:PORT" env:"CRIER_REDIS" group:"Dialects"`
+	RealizehitPrefix string   `help:"Path at which realizehit's publishers post." default:"/" env:"CRIER_REALIZEHIT_PREFIX" group:"Dialects"`
 
 	Durability     string   `help:"What an acknowledged publish survives, for domains that don't say: fsync (power loss), async (a crash of the process), memory (nothing)." default:"fsync" enum:"fsync,async,memory" env:"CRIER_DURABILITY" group:"Messages"`
 	RetentionAge   Duration `help:"How long messages are kept, for domains that don't say." default:"7d" env:"CRIER_RETENTION_AGE" group:"Messages"`
@@ -46,8 +51,6 @@ type Serve struct {
 	MaxHeader           Size          `help:"Longest head of a request." default:"16KiB" env:"CRIER_MAX_HEADER" group:"Limits"`
 	HeadTimeout         time.Duration `help:"Time in which the head of a request has to come." default:"10s" env:"CRIER_HEAD_TIMEOUT" group:"Limits"`
 
-	Dialects          []string      `help:"Dialects that are served; none: only Crier's own API." default:"qri,wspubsub" placeholder:"NAME" env:"CRIER_DIALECTS" group:"Dialects"`
-	OpenDialects      []string      `help:"Dialects that ask for no credential where they have none of their own: qri (/backdoor)." placeholder:"NAME" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
 	QRIListen         string        `name:"qri-listen" help:"Address at which QRI's backends publish over TCP; empty: nowhere." default:"127.0.0.1:5679" placeholder:"ADDR" env:"CRIER_QRI_LISTEN" group:"Dialects"`
 	QRITLSCert        string        `name:"qri-tls-cert" help:"Certificate chain (PEM) for --qri-listen." type:"path" placeholder:"FILE" env:"CRIER_QRI_TLS_CERT" group:"Dialects"`
 	QRITLSKey         string        `name:"qri-tls-key" help:"Private key (PEM) of --qri-tls-cert." type:"path" placeholder:"FILE" env:"CRIER_QRI_TLS_KEY" group:"Dialects"`
@@ -116,8 +119,8 @@ func (s *Serve) validateLimits() error {
 		return fmt.Errorf("--max-patterns %d is outside 1 to 1024", s.MaxPatterns)
 	case s.MaxPerAddress < 0:
 		return fmt.Errorf("--max-connections-per-address %d is below 0, which means no limit", s.MaxPerAddress)
-	case s.PublishRate < 0:
-		return fmt.Errorf("--publish-rate %v is below 0, which means no limit", s.PublishRate)
+	case !(s.PublishRate >= 0 && s.PublishRate <= 1e9): // neither holds for NaN
+		return fmt.Errorf("--publish-rate %v is outside 0, which means no limit, to 1e9", s.PublishRate)
 	case s.MaxHeader < 1<<10 || s.MaxHeader > 1<<20:
 		return fmt.Errorf("--max-header %d is outside 1KiB to 1MiB", s.MaxHeader)
 	case s.HeadTimeout < 100*time.Millisecond:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -11,17 +12,18 @@ import (
 
 // The dialects that there are, and those that can be opened.
 var (
-	dialects   = []string{"qri", "wspubsub"}
-	canBeOpen  = []string{"qri"}
+	dialects   = []string{"qri", "realizehit", "wspubsub"}
+	canBeOpen  = []string{"qri", "realizehit"}
 	minTimeout = 100 * time.Millisecond
 )
 
-// Dialect reports whether a dialect is served.
-func (s *Serve) Dialect(name string) bool { return slices.Contains(s.Dialects, name) }
+// Serves reports whether a dialect is served.
+func (s *Serve) Serves(dialect string) bool { return slices.Contains(s.Dialects, dialect) }
 
-// OpenDialect reports whether a dialect asks for no credential.
-func (s *Serve) OpenDialect(name string) bool { return slices.Contains(s.OpenDialects, name) }
+// LetsAllIn reports whether everybody may use a dialect.
+func (s *Serve) LetsAllIn(dialect string) bool { return slices.Contains(s.OpenDialects, dialect) }
 
+// validateDialects checks what is about the systems before Crier.
 func (s *Serve) validateDialects() error {
 	var err error
 	if s.Dialects, err = names("--dialects", s.Dialects, dialects); err != nil {
@@ -30,7 +32,7 @@ func (s *Serve) validateDialects() error {
 	if s.OpenDialects, err = names("--open-dialects", s.OpenDialects, canBeOpen); err != nil {
 		return err
 	}
-	if !s.Dialect("qri") {
+	if !s.Serves("qri") {
 		s.QRIListen = ""
 	}
 	switch {
@@ -38,6 +40,9 @@ func (s *Serve) validateDialects() error {
 		return fmt.Errorf("--apikeys-keep %v is below 0", s.APIKeysKeep)
 	case s.WSPubSubGrace < 0:
 		return fmt.Errorf("--wspubsub-grace %v is below 0", s.WSPubSubGrace)
+	}
+	if err := s.validateRealizehit(); err != nil {
+		return err
 	}
 	return s.validateQRI()
 }
@@ -75,6 +80,19 @@ func (s *Serve) validateQRI() error {
 	}
 	if !Loopback(s.QRIListen) && s.QRIClientCA == "" && !s.QRIPlaintext {
 		return fmt.Errorf("--qri-listen: others can reach %s, and whoever reaches it may publish: ask for client certificates (--qri-tls-cert, --qri-tls-key, --qri-client-ca), or say --qri-plaintext if the network keeps others out", s.QRIListen)
+	}
+	return nil
+}
+
+func (s *Serve) validateRealizehit() error {
+	if s.Redis != "" {
+		u, err := url.Parse(s.Redis)
+		if err != nil || u.Host == "" && u.Scheme != "unix" || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) {
+			return fmt.Errorf("--redis is no address such as redis://127.0.0.1:6379 (also rediss:// for TLS, unix:// for a socket)")
+		}
+	}
+	if p := s.RealizehitPrefix; p != "" && (!strings.HasPrefix(p, "/") || strings.HasPrefix(p, "/t/") || strings.HasPrefix(p, "/ws") || strings.ContainsAny(p, "?#%")) {
+		return fmt.Errorf("--realizehit-prefix %q is no path such as /api; it may not be below /t/ or /ws", p)
 	}
 	return nil
 }

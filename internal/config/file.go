@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -18,10 +17,18 @@ type File map[string][]string
 // in double quotes. Names that known does not know are an error that names
 // the line.
 func ReadFile(r io.Reader, known func(name string) bool) (File, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("it is longer than the limit of %d bytes", maxFile)
+	}
 	f := File{}
-	lines := bufio.NewScanner(io.LimitReader(r, maxFile))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -31,15 +38,12 @@ func ReadFile(r io.Reader, known func(name string) bool) (File, error) {
 			return nil, fmt.Errorf("line %d is not 'name = value'", n)
 		}
 		if !known(name) {
-			return nil, fmt.Errorf("line %d: no setting is called %q; crier serve --help lists them", n, name)
+			return nil, fmt.Errorf("line %d: no setting is called %.100q; crier serve --help lists them", n, name)
 		}
 		if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
 			value = value[1 : len(value)-1]
 		}
 		f[name] = append(f[name], value)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
 	}
 	return f, nil
 }

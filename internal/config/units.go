@@ -29,7 +29,7 @@ func (s *Size) UnmarshalText(b []byte) error {
 		}
 	}
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || n < 0 || n*float64(factor) > 1<<62 {
+	if err != nil || !(n >= 0 && n*float64(factor) <= 1<<62) { // neither holds for NaN
 		return fmt.Errorf("%q is no size such as 1048576, 64MiB or 1GiB", b)
 	}
 	*s = Size(n * float64(factor))
@@ -63,7 +63,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		}
 	}
 	d, err := time.ParseDuration(rest)
-	if err != nil || d < 0 {
+	if err != nil || d < 0 || days+d < days {
 		return 0, fmt.Errorf("%q is no duration such as 90d, 12h or 30s", s)
 	}
 	return days + d, nil

@@ -207,3 +207,40 @@ func TestOpenScreensRequests(t *testing.T) {
 	}
 	publish(t, s.dial(t, client.WithUserAgent("e2e")), "news", "hello")
 }
+
+// Clients behind a proxy that is trusted are told apart by what it says of
+// them; what anybody else says is not believed.
+func TestTrustedProxies(t *testing.T) {
+	t.Parallel()
+	forwarded := []string{"X-Forwarded-For", "198.51.100.7, 192.0.2.1"}
+	for _, tt := range []struct {
+		name  string
+		flags []string
+		want  string // the address that the connection is said to be of
+		other int    // what a second client behind the same proxy gets
+	}{
+		{"nobody", nil, "127.0.0.1", http.StatusTooManyRequests},
+		{"another", []string{"--trusted-proxies", "10.0.0.0/8"}, "127.0.0.1", http.StatusTooManyRequests},
+		{"this one", []string{"--trusted-proxies", "127.0.0.1"}, "192.0.2.1", http.StatusOK},
+		{"a chain", []string{"--trusted-proxies", "127.0.0.0/8,192.0.2.0/24"}, "198.51.100.7", http.StatusOK},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, append(tt.flags, "--max-connections-per-address", "1")...)
+			token := bearer(s.makeKey(t).Secret)
+			address := s.api + "/t/main/news"
+			listen(t, web(), address, append(token, forwarded...)...)
+			var page struct{ Connections []struct{ Remote string } }
+			s.manage(t, "GET", "/v1/connections", "", &page)
+			if len(page.Connections) != 1 || page.Connections[0].Remote != tt.want {
+				t.Errorf("connections %+v, want one of %s", page.Connections, tt.want)
+			}
+			if a := ask(t, "GET", address, "", append(token, forwarded...)...); a.status != http.StatusTooManyRequests {
+				t.Errorf("the same client again: %d %s", a.status, a.body)
+			}
+			if a := ask(t, "GET", address, "", append(token, "X-Forwarded-For", "203.0.113.9")...); a.status != tt.other {
+				t.Errorf("another client: %d %s, want %d", a.status, a.body, tt.other)
+			}
+		})
+	}
+}

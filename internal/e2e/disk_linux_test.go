@@ -37,7 +37,7 @@ func TestDiskFull(t *testing.T) {
 			return func(s *server) {
 				l := unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}
 				if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_FSIZE, &l, nil); err != nil {
-					t.Skipf("no limit for the size of files can be set: %v", err)
+					missing(t, "no limit for the size of files can be set: %v", err)
 				}
 			}
 		}
@@ -50,7 +50,7 @@ func mount(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Skipf("no file system can be mounted here: %v", err)
+		missing(t, "no file system can be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {

@@ -6,6 +6,7 @@
 //     is there once and in order for every subscriber that resumes.
 //   - browser: pages in a real Chromium lose the server and go on when it is
 //     back.
+//   - engineio, realizehit: the clients of others, from npm, in testdata/node.
 //   - life, access: starting, stopping, who may do what, TLS, settings.
 //   - qri, wspubsub: the clients of the ancestors, in other languages; pairs:
 //     what enters by any way leaves by every other. migrate: the pages for
@@ -20,5 +21,5 @@
 // Environment: CRIER_BINARY names a binary to test instead of building one
 // (say, with the race detector), CRIER_CRASHES how often the server is
 // killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser,
-// CRIER_POSTGRES a database server's URL.
+// CRIER_POSTGRES a database server, CRIER_REDIS a Redis for tests.
 package e2e

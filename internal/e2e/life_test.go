@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -270,5 +273,38 @@ func TestLinesToCopy(t *testing.T) {
 	}
 	if b := stream.event(t); b.Data != "hello, world" {
 		t.Errorf("heard %+v", b)
+	}
+}
+
+// A server without files is told its operator's token, and says what it
+// cannot keep.
+func TestEngineMemory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/data"
+	listen := []string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--engine", "memory"}
+	if _, stderr, code := crier(t, nil, append([]string{"serve", "--data-dir", dir}, listen...)...); code != 1 || !strings.Contains(lastLine(stderr), "--admin-token") {
+		t.Errorf("without a token: exit code %d, it said %q", code, stderr)
+	}
+	const token = "operators-token-of-some-length-0123456789"
+	s := launch(t, dir, append(listen, "--admin-token", token)...)
+	s.ready(t)
+	if r := publish(t, s.dial(t), "x", "hello"); r.Durability != "memory" {
+		t.Errorf("durability is %s", r.Durability)
+	}
+	if a := ask(t, "GET", s.admin+"/v1/domains", "", bearer(token)...); a.status != http.StatusOK {
+		t.Errorf("with the token: %d %s", a.status, a.body)
+	}
+	if a := ask(t, "GET", s.admin+"/v1/domains", "", bearer(token+"x")...); a.status != http.StatusUnauthorized {
+		t.Errorf("with another token: %d %s", a.status, a.body)
+	}
+	if s.log.has(token) {
+		t.Error("the token is in the log")
+	}
+	s.terminate(t)
+	if code := s.exit(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data directory: %v, want that there is none", err)
 	}
 }

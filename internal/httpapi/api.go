@@ -20,8 +20,9 @@ import (
 
 // Limits of the public API.
 type Limits struct {
-	Message  int64 // bytes of one message
-	Patterns int   // of one connection
+	Message  int64         // bytes of one message
+	Patterns int           // of one connection
+	BodyTime time.Duration // in which a small body has to come; 0: 30 s
 }
 
 // Config is what the API needs; all of it but Logger, Metrics and Now is
@@ -56,6 +57,9 @@ func New(cfg Config) *API {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Limits.BodyTime == 0 {
+		cfg.Limits.BodyTime = bodyTime
 	}
 	return &API{Config: cfg}
 }

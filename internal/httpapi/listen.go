@@ -113,7 +113,7 @@ func (a *API) listenOn(t target, more []string, who *access.Identity) (transport
 	}
 	patterns := make([]topic.Pattern, len(names))
 	for i, name := range names {
-		p, err := topic.ParsePattern(name)
+		p, err := topic.ParsePattern(strings.Clone(name)) // which outlives its request
 		if err != nil {
 			return l, problem.BadRequest(err.Error())
 		}
@@ -224,7 +224,12 @@ func (a *API) info(r *http.Request, kind, domain string, who *access.Identity) t
 // head is HEAD /t/{domain}/{pattern}: where the log is, and from where on the
 // pattern is complete.
 func (a *API) head(w http.ResponseWriter, r *http.Request, t target, who *access.Identity) {
-	l, p := a.listenOn(t, r.URL.Query()["topic"], who)
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		a.refuse(w, r, badQuery(err))
+		return
+	}
+	l, p := a.listenOn(t, query["topic"], who)
 	if p != nil {
 		a.refuse(w, r, p)
 		return
@@ -248,6 +253,10 @@ func (a *API) head(w http.ResponseWriter, r *http.Request, t target, who *access
 
 // forget is DELETE /t/{domain}/{topic}.
 func (a *API) forget(w http.ResponseWriter, r *http.Request, t target, who *access.Identity) {
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		a.refuse(w, r, badQuery(err))
+		return
+	}
 	if err := topic.Check(t.name); err != nil {
 		a.refuse(w, r, problem.BadRequest(err.Error()))
 		return

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 
 	"crier/internal/access"
@@ -33,10 +34,14 @@ func (a *API) post(w http.ResponseWriter, r *http.Request, t target, who *access
 	var receipt engine.Receipt
 	p := badQuery(err)
 	if p == nil {
-		receipt, p = a.postBody(r, t, who, batch)
+		receipt, p = a.postBody(w, r, t, who, batch)
 	}
 	if p != nil {
-		discard(r)
+		if p.Status == http.StatusRequestTimeout {
+			w.Header().Set("Connection", "close") // the rest of the body may never come
+		} else {
+			a.discard(w, r)
+		}
 		a.refuse(w, r, p)
 		return
 	}
@@ -56,7 +61,7 @@ func (a *API) post(w http.ResponseWriter, r *http.Request, t target, who *access
 }
 
 // postBody reads, checks and publishes what a POST holds.
-func (a *API) postBody(r *http.Request, t target, who *access.Identity, batch bool) (engine.Receipt, *problem.Problem) {
+func (a *API) postBody(w http.ResponseWriter, r *http.Request, t target, who *access.Identity, batch bool) (engine.Receipt, *problem.Problem) {
 	var none engine.Receipt
 	d, p := a.publishable(t, who)
 	if p != nil {
@@ -73,10 +78,12 @@ func (a *API) postBody(r *http.Request, t target, who *access.Identity, batch bo
 			return none, problem.UnsupportedMedia("a batch has Content-Type application/x-ndjson: one JSON message in each line")
 		}
 	}
-	body, err := readBody(r, limit)
+	body, err := a.readBody(w, r, limit)
 	switch {
 	case errors.Is(err, errTooBig):
 		return none, problem.TooLarge(fmt.Sprintf("the body is over the limit of %d bytes", limit))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return none, problem.Timeout(fmt.Sprintf("the body did not come within %v and a second for each %d KiB of it; nothing was published", a.Limits.BodyTime, bodyPace>>10))
 	case err != nil:
 		return none, problem.BadRequest("the body could not be read: " + err.Error())
 	}

@@ -17,6 +17,9 @@ import (
 // refuse answers with a problem, and counts it.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
 	a.Metrics.Refusals.WithLabelValues(method(r.Method), strconv.Itoa(p.Status)).Inc()
+	if r.ContentLength != 0 && p.Status != http.StatusRequestTimeout {
+		hurry(w, a.Limits.BodyTime) // net/http reads on, and would wait for ever
+	}
 	problem.Write(w, r, p)
 }
 

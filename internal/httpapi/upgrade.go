@@ -85,15 +85,17 @@ func (a *API) checkSocketOrigin(r *http.Request) error {
 }
 
 func handshakeProblem(w http.ResponseWriter, err error) *problem.Problem {
-	if h, ok := errors.AsType[*websocket.HandshakeError](err); ok {
-		p := problem.BadRequest(h.Detail)
-		for k, v := range h.Header {
-			w.Header()[k] = v
-		}
-		p.Status = h.Status
-		return p
+	h, ok := errors.AsType[*websocket.HandshakeError](err)
+	if !ok {
+		return problem.BadRequest(err.Error())
 	}
-	return problem.BadRequest(err.Error())
+	for k, v := range h.Header {
+		w.Header()[k] = v
+	}
+	if h.Status == http.StatusUpgradeRequired {
+		return problem.UpgradeRequired(h.Detail)
+	}
+	return problem.BadRequest(h.Detail) // its other statuses are for methods that don't come here
 }
 
 // mayEnter lets in whoever may do anything in a domain.

@@ -28,6 +28,7 @@ type Domain struct {
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 	done     chan struct{}   // closed by close
+	closing  sync.Once       // deleting the domain and closing the hub may meet
 	woken    []*Subscription // the feed's scratch
 
 	refreshMu sync.Mutex // one refresh at a time
@@ -38,6 +39,7 @@ type Domain struct {
 	tail      tail
 	index     topic.Index[*Subscription]
 	subs      map[*Subscription]struct{}
+	interests map[*interest]struct{}
 
 	keysMu sync.Mutex
 	keys   map[engine.Key]struct{} // idempotency keys under way
@@ -104,12 +106,7 @@ func (d *Domain) close() {
 	d.stopRing()
 	d.stop()
 	d.wg.Wait()
-	select {
-	case <-d.done:
-		return
-	default:
-		close(d.done)
-	}
+	d.closing.Do(func() { close(d.done) })
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for s := range d.subs {

@@ -11,7 +11,7 @@ import (
 
 // maxEncodings bounds how many encodings an entry keeps; one beyond that
 // works and is made anew each time.
-const maxEncodings = 8
+const maxEncodings = 12
 
 // Encoding turns a message into the bytes of one wire format. What it makes
 // depends on nothing but the message, so that it is made once and shared by

@@ -119,6 +119,8 @@ func (d *Domain) refresh(ctx context.Context) (engine.State, error) {
 	}
 	d.tail.dropTo(min(state.Trimmed, d.tail.head()))
 	d.mu.Unlock()
+	changed := state.Changes != old.Changes || current(state) != current(old)
+	d.hub.pieces.drop(func(p *Piece) bool { return p.domain == d && (changed || p.after < state.Trimmed) })
 	wake(woken)
 	return state, nil
 }

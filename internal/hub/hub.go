@@ -62,6 +62,7 @@ type Hub struct {
 	tail    int64
 	probe   time.Duration
 	slots   encodingSlots
+	pieces  pieces
 
 	defaults Settings
 

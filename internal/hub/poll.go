@@ -22,55 +22,102 @@ const scanStep = 4096
 // empty, and the Waker is called when it is worth another try. After Close of
 // hub or domain: [ErrClosed].
 func (s *Subscription) Poll(ctx context.Context, b *Batch, limit, maxBytes int) error {
+	limit, maxBytes = orDefaults(limit, maxBytes)
+	b.reset()
+	for {
+		at, err := s.look(b, limit, maxBytes)
+		if err != nil || at.seen {
+			return err
+		}
+		if at.stored {
+			q := engine.Query{After: at.after, UpTo: at.upTo, Filter: s.filter, Limit: limit, MaxBytes: maxBytes}
+			more, err := s.fetch(ctx, b, q, at.rollbacks)
+			if err != nil || !more {
+				return err
+			}
+		}
+		if !b.Empty() {
+			return nil
+		}
+	}
+}
+
+// PollTail is Poll for callers that must not wait: behind says that what
+// comes next is not in memory any more, and b is empty.
+func (s *Subscription) PollTail(b *Batch, limit, maxBytes int) (behind bool, err error) {
+	limit, maxBytes = orDefaults(limit, maxBytes)
+	b.reset()
+	for {
+		at, err := s.look(b, limit, maxBytes)
+		if err != nil || at.stored || at.seen || !b.Empty() {
+			return at.stored, err
+		}
+	}
+}
+
+func orDefaults(limit, maxBytes int) (int, int) {
 	if limit <= 0 {
 		limit = 1000
 	}
 	if maxBytes <= 0 {
 		maxBytes = 1 << 20
 	}
-	clear(b.Entries)
-	*b = Batch{Entries: b.Entries[:0]}
-	for {
-		more, err := s.step(ctx, b, limit, maxBytes)
-		if err != nil || !more || !b.Empty() {
-			return err
-		}
-	}
+	return limit, maxBytes
 }
 
-// step looks at one piece of tail or store. more says that it found nothing,
-// but has not seen all.
-func (s *Subscription) step(ctx context.Context, b *Batch, limit, maxBytes int) (more bool, err error) {
+func (b *Batch) reset() {
+	clear(b.Entries)
+	*b = Batch{Entries: b.Entries[:0]}
+}
+
+// found is what a look came to.
+type found struct {
+	seen   bool // there is nothing more for now
+	stored bool // what comes next, after .. upTo, is in the store only
+
+	after, upTo uint64
+	rollbacks   uint64
+}
+
+// look looks at one piece of the tail.
+func (s *Subscription) look(b *Batch, limit, maxBytes int) (found, error) {
 	d := s.domain
 	d.mu.RLock()
+	defer d.mu.RUnlock()
 	select {
 	case <-d.done:
-		d.mu.RUnlock()
-		return false, ErrClosed
+		return found{}, ErrClosed
 	default:
 	}
 	if s.rolled != nil {
 		s.gap, s.rolled = s.rolled, nil
 	}
 	from, end := s.place()+1, d.tail.head()
-	if s.ends {
+	if s.ends() {
 		end = s.until
 	}
 	if from > end {
 		s.tell(b)
 		b.Position = d.position(from - 1)
-		b.Done = s.ends
-		d.mu.RUnlock()
-		return false, nil
+		b.Done = s.ends()
+		return found{seen: true}, nil
 	}
 	if from >= d.tail.first && from <= d.tail.head() {
 		s.scan(b, from, min(end, d.tail.head()), limit, maxBytes)
-		d.mu.RUnlock()
-		return true, nil
+		return found{}, nil
 	}
-	rollbacks := d.rollbacks
-	d.mu.RUnlock()
-	return s.fetch(ctx, b, engine.Query{After: from - 1, UpTo: end, Filter: s.filter, Limit: limit, MaxBytes: maxBytes}, rollbacks)
+	return found{stored: true, after: from - 1, upTo: end, rollbacks: d.rollbacks}, nil
+}
+
+// Rewind takes the subscription back to the place after seq, within what the
+// last poll handed out: the caller could not pass on what came after.
+func (s *Subscription) Rewind(seq uint64) {
+	d := s.domain
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if s.rolled == nil && seq < s.place() {
+		s.next.Store(seq + 1)
+	}
 }
 
 // tell hands the gap out that waits to be told.
@@ -115,7 +162,7 @@ func (s *Subscription) scan(b *Batch, from, end uint64, limit, maxBytes int) {
 	s.tell(b)
 	s.moveTo(end)
 	b.Position = d.position(end)
-	b.Done = s.ends && end >= s.until
+	b.Done = end >= s.until
 }
 
 // fetch takes messages out of the store.
@@ -127,7 +174,9 @@ func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, roll
 	}
 	switch {
 	case err == nil:
-		s.retry.reset()
+		if r := s.retry.Load(); r != nil {
+			r.reset()
+		}
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case errors.Is(err, engine.ErrClosed):
@@ -135,7 +184,7 @@ func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, roll
 	default:
 		d.hub.metrics.StoreErrors.Inc()
 		d.hub.log.Debug("history not read", "domain", d.name, "after", q.After, "error", err)
-		s.retry.arm(s.waker)
+		s.armRetry()
 		d.mu.RLock()
 		b.Position = d.position(s.place())
 		d.mu.RUnlock()
@@ -166,7 +215,7 @@ func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, roll
 	s.tell(b)
 	s.moveTo(next)
 	b.Position = d.position(next)
-	b.Done = s.ends && next >= s.until
+	b.Done = next >= s.until
 	return true, nil
 }
 
@@ -183,6 +232,19 @@ const (
 	retryFirst = 50 * time.Millisecond
 	retryMost  = 2 * time.Second
 )
+
+// armRetry has the subscription woken for another try.
+func (s *Subscription) armRetry() {
+	r := s.retry.Load()
+	if r == nil {
+		r = &retry{}
+		s.retry.Store(r)
+	}
+	r.arm(s.waker)
+	if s.closed.Load() { // Close may have missed it
+		r.stop()
+	}
+}
 
 func (r *retry) arm(w Waker) {
 	r.mu.Lock()

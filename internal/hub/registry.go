@@ -61,13 +61,17 @@ func SetDomain(ctx context.Context, reg engine.Registry, name string, s Settings
 	return nil
 }
 
-// RemoveDomain takes a domain out of the registry; its log is the caller's to
-// drop. Main stays.
-func RemoveDomain(ctx context.Context, reg engine.Registry, name string) error {
+// DropDomain deletes a domain and its log, in the order of [Hub.DropDomain].
+// Main stays. One that is not there is [engine.ErrNotFound].
+func DropDomain(ctx context.Context, e engine.Engine, name string) error {
 	if name == Main {
 		return errors.New("the domain main cannot be deleted")
 	}
-	if err := reg.Delete(ctx, kindDomain, name, engine.AnyVersion, nil); err != nil {
+	err := e.Drop(ctx, name)
+	if err == nil || errors.Is(err, engine.ErrNotFound) { // it may have had no log yet
+		err = e.Registry().Delete(ctx, kindDomain, name, engine.AnyVersion, nil)
+	}
+	if err != nil {
 		return fmt.Errorf("delete domain %q: %w", name, err)
 	}
 	return nil

@@ -46,13 +46,13 @@ func TestRegistryOfDomains(t *testing.T) {
 	if err := hub.SetDomain(ctx, reg, "shop", hub.Settings{RetentionAge: 1}); err == nil {
 		t.Error("an age of a nanosecond is taken")
 	}
-	if err := hub.RemoveDomain(ctx, reg, "main"); err == nil {
+	if err := hub.DropDomain(ctx, e, "main"); err == nil {
 		t.Error("main can be deleted")
 	}
-	if err := hub.RemoveDomain(ctx, reg, "shop"); err != nil {
+	if err := hub.DropDomain(ctx, e, "shop"); err != nil {
 		t.Error(err)
 	}
-	if err := hub.RemoveDomain(ctx, reg, "shop"); !errors.Is(err, engine.ErrNotFound) {
+	if err := hub.DropDomain(ctx, e, "shop"); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("delete twice: %v", err)
 	}
 	if got := names(); !slices.Equal(got, []string{"main"}) {

@@ -162,7 +162,9 @@ func (h *Hub) ConfigureDomain(ctx context.Context, name string, change func(*Set
 	return nil
 }
 
-// DropDomain deletes a domain and its log for good. "main" stays.
+// DropDomain deletes a domain and its log for good. "main" stays. The log goes
+// before the entry in the registry: what fails in between leaves a domain that
+// can be deleted again, never a log that a later domain of the name would get.
 func (h *Hub) DropDomain(ctx context.Context, name string) error {
 	if name == Main {
 		return errors.New("the domain main cannot be deleted")
@@ -173,11 +175,16 @@ func (h *Hub) DropDomain(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.engine.Registry().Delete(ctx, kindDomain, name, engine.AnyVersion, nil); err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return fmt.Errorf("delete domain %q: %w", name, err)
-	}
 	h.remove(d)
-	return h.engine.Drop(ctx, name)
+	if err = DropDomain(ctx, h.engine, name); err == nil || errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	again, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if _, oerr := h.openDomain(again, name, d.OwnSettings()); oerr != nil {
+		err = errors.Join(err, oerr)
+	}
+	return err
 }
 
 func (h *Hub) remove(d *Domain) {
@@ -188,6 +195,7 @@ func (h *Hub) remove(d *Domain) {
 	}
 	h.mu.Unlock()
 	d.close()
+	h.pieces.drop(func(p *Piece) bool { return p.domain == d })
 }
 
 func (h *Hub) ensureMain(ctx context.Context) error {

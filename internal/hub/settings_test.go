@@ -1,11 +1,14 @@
 package hub_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"crier/internal/engine"
+	"crier/internal/engine/memory"
 	"crier/internal/hub"
 )
 
@@ -60,5 +63,96 @@ func TestSettingsThatCannotBeAreNotKept(t *testing.T) {
 		if got := d.OwnSettings(); got != before {
 			t.Errorf("%s: settings are %+v, want %+v", what, got, before)
 		}
+	}
+}
+
+// reluctant is an engine that fails at the step of a deletion that it is told.
+type reluctant struct {
+	engine.Engine
+	fails string
+}
+
+type reluctantRegistry struct {
+	engine.Registry
+	e *reluctant
+}
+
+func (e *reluctant) fail(step string) error {
+	if e.fails == step {
+		return engine.ErrUnavailable
+	}
+	return nil
+}
+
+func (e *reluctant) Registry() engine.Registry { return reluctantRegistry{e.Engine.Registry(), e} }
+
+func (e *reluctant) Drop(ctx context.Context, domain string) error {
+	if err := e.fail("drop"); err != nil {
+		return err
+	}
+	return e.Engine.Drop(ctx, domain)
+}
+
+func (r reluctantRegistry) Delete(ctx context.Context, kind, name string, expect engine.Version, fence *engine.Lease) error {
+	if err := r.e.fail("delete"); err != nil {
+		return err
+	}
+	return r.Registry.Delete(ctx, kind, name, expect, fence)
+}
+
+// A deletion that failed halfway can be asked for again, and whatever happens
+// a later domain of the name begins empty.
+func TestDeletionThatFails(t *testing.T) {
+	for _, step := range []string{"drop", "delete"} {
+		t.Run(step, func(t *testing.T) {
+			eng := &reluctant{Engine: memory.New(memory.Config{})}
+			defer eng.Close()
+			h, _ := open(t, hub.Config{Engine: eng})
+			own := hub.Settings{RetentionBytes: 4096}
+			d, err := h.CreateDomain(t.Context(), "shop", own)
+			if err != nil {
+				t.Fatal(err)
+			}
+			publish(t, d, "orders", "of the old shop")
+			eng.fails = step
+			if err := h.DropDomain(t.Context(), "shop"); !errors.Is(err, engine.ErrUnavailable) {
+				t.Fatalf("the deletion failed with %v", err)
+			}
+			select {
+			case <-d.Done():
+			default:
+				t.Error("those who had the domain are not told of its end")
+			}
+			again, err := h.Domain("shop")
+			if err != nil || again.OwnSettings() != own {
+				t.Fatalf("after it failed the domain is %+v, %v; want that it can be deleted again", again, err)
+			}
+			eng.fails = ""
+			if err := h.DropDomain(t.Context(), "shop"); err != nil {
+				t.Fatal(err)
+			}
+			if again, err = h.CreateDomain(t.Context(), "shop", hub.Settings{}); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := again.State(t.Context()); err != nil || s.Head != 0 {
+				t.Errorf("the new domain has a head of %d, %v", s.Head, err)
+			}
+		})
+	}
+}
+
+// A domain may be deleted while the hub is being closed.
+func TestDeletionWhileClosing(t *testing.T) {
+	for range 60 {
+		h, _ := open(t, hub.Config{})
+		d, err := h.CreateDomain(t.Context(), "shop", hub.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = h.DropDomain(t.Context(), "shop") }) // or it is too late
+		wg.Go(func() { _ = h.Close() })
+		wg.Wait()
+		<-d.Done()
 	}
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"crier/internal/engine"
@@ -46,8 +47,7 @@ type Subscription struct {
 	domain *Domain
 	filter topic.Filter
 	waker  Waker
-	until  uint64 // for a subscription that ends
-	ends   bool
+	until  uint64 // where it ends; endless: nowhere
 	closed atomic.Bool
 
 	// next is the lowest sequence number that may match and was not handed
@@ -61,8 +61,13 @@ type Subscription struct {
 	// The fields below belong to Poll.
 	gap   *message.Gap // to be told next
 	told  uint64       // losses up to here have been told, or not asked for
-	retry retry
+	retry atomic.Pointer[retry]
 }
+
+// endless is the end of a subscription that goes on for ever.
+const endless = math.MaxUint64
+
+func (s *Subscription) ends() bool { return s.until != endless }
 
 // Batch is what a subscription got since the last one. It is the caller's
 // until the next Poll.
@@ -79,11 +84,21 @@ func (b *Batch) Empty() bool { return b.Gap == nil && len(b.Entries) == 0 && !b.
 // Subscribe begins at the place that the options name, which is fixed when it
 // returns: whatever is acknowledged after that is above "latest".
 func (d *Domain) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{domain: d, filter: o.Filter, waker: o.Waker}
-	if err := s.begin(ctx, o); err != nil {
-		return nil, fmt.Errorf("subscribe: %w", err)
+	var s *Subscription
+	for {
+		d.mu.RLock()
+		rollbacks := d.rollbacks
+		d.mu.RUnlock()
+		s = &Subscription{domain: d, filter: o.Filter, waker: o.Waker, until: endless}
+		if err := s.begin(ctx, o); err != nil {
+			return nil, fmt.Errorf("subscribe: %w", err)
+		}
+		d.mu.Lock()
+		if d.rollbacks == rollbacks {
+			break
+		}
+		d.mu.Unlock() // the log fell back meanwhile: the place may be of the past
 	}
-	d.mu.Lock()
 	select {
 	case <-d.done:
 		d.mu.Unlock()
@@ -97,6 +112,7 @@ func (d *Domain) Subscribe(ctx context.Context, o Options) (*Subscription, error
 	if floor := s.floor.Load(); floor < d.tail.head() {
 		s.next.Store(floor + 1)
 	}
+	d.interested(s, 1)
 	d.mu.Unlock()
 	d.hub.metrics.Subscriptions.Inc()
 	return s, nil
@@ -144,7 +160,7 @@ func (s *Subscription) begin(ctx context.Context, o Options) error {
 		}
 	}
 	if o.UntilHead {
-		s.ends, s.until = true, state.Head
+		s.until = state.Head
 	}
 	return nil
 }
@@ -172,8 +188,11 @@ func (s *Subscription) Close() {
 	for _, p := range s.filter.Patterns() {
 		d.index.Remove(p, s)
 	}
+	d.interested(s, -1)
 	d.mu.Unlock()
-	s.retry.stop()
+	if r := s.retry.Load(); r != nil {
+		r.stop()
+	}
 	d.hub.metrics.Subscriptions.Dec()
 }
 

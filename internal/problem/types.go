@@ -19,12 +19,14 @@ const (
 	TypeNotFound         = prefix + "not-found"
 	TypeMethodNotAllowed = prefix + "method-not-allowed"
 	TypeNotAcceptable    = prefix + "not-acceptable"
+	TypeTimeout          = prefix + "request-timeout"
 	TypeConflict         = prefix + "conflict"
 	TypeKeyInFlight      = prefix + "idempotency-key-in-flight"
 	TypeTooLarge         = prefix + "too-large"
 	TypeUnsupportedMedia = prefix + "unsupported-media-type"
 	TypeKeyReused        = prefix + "idempotency-key-reused"
 	TypeNotSupported     = prefix + "not-supported"
+	TypeUpgradeRequired  = prefix + "upgrade-required"
 	TypeTooManyRequests  = prefix + "too-many-requests"
 	TypeInternal         = prefix + "internal"
 	TypeUnavailable      = prefix + "unavailable"
@@ -46,12 +48,14 @@ var kinds = [...]Kind{
 	{TypeNotFound, "Not found", http.StatusNotFound, "There is nothing of this name, or not for this credential."},
 	{TypeMethodNotAllowed, "Method not allowed", http.StatusMethodNotAllowed, "The path is there, for the methods in the Allow header."},
 	{TypeNotAcceptable, "Not acceptable", http.StatusNotAcceptable, "There is no representation that the Accept header allows."},
+	{TypeTimeout, "Request timeout", http.StatusRequestTimeout, "The client took too long to send the body; nothing was done."},
 	{TypeConflict, "Conflict", http.StatusConflict, "It is there already, is needed by the server itself, or was changed meanwhile."},
 	{TypeKeyInFlight, "Idempotency key in flight", http.StatusConflict, "A publish with the same Idempotency-Key is under way; ask again for its answer."},
 	{TypeTooLarge, "Too large", http.StatusRequestEntityTooLarge, "The body, or a message in it, is over the limit that the detail names."},
 	{TypeUnsupportedMedia, "Unsupported media type", http.StatusUnsupportedMediaType, "The body is of a Content-Type that is not taken here."},
 	{TypeKeyReused, "Idempotency key reused", http.StatusUnprocessableEntity, "The Idempotency-Key was used with another body within ten minutes."},
 	{TypeNotSupported, "Not supported", http.StatusUnprocessableEntity, "The setting is a good one, but the engine of this server or domain cannot hold it."},
+	{TypeUpgradeRequired, "Upgrade required", http.StatusUpgradeRequired, "The WebSocket version asked for is not served; Sec-WebSocket-Version says which is."},
 	{TypeTooManyRequests, "Too many requests", http.StatusTooManyRequests, "A rate or number is over its limit; Retry-After says when to come back."},
 	{TypeInternal, "Internal error", http.StatusInternalServerError, "The server failed in a way that it should not; its log has more."},
 	{TypeUnavailable, "Unavailable", http.StatusServiceUnavailable, "The engine is away or the server stops; nothing was done unless the detail says so. Retry-After says when to come back."},
@@ -92,6 +96,9 @@ func MethodNotAllowed(detail string) *Problem { return of(TypeMethodNotAllowed, 
 // NotAcceptable is a 406.
 func NotAcceptable(detail string) *Problem { return of(TypeNotAcceptable, detail) }
 
+// Timeout is a 408.
+func Timeout(detail string) *Problem { return of(TypeTimeout, detail) }
+
 // Conflict is a 409.
 func Conflict(detail string) *Problem { return of(TypeConflict, detail) }
 
@@ -110,6 +117,9 @@ func UnsupportedMedia(detail string) *Problem { return of(TypeUnsupportedMedia, 
 
 // KeyReused is a 422.
 func KeyReused(detail string) *Problem { return of(TypeKeyReused, detail) }
+
+// UpgradeRequired is a 426. The caller sets Sec-WebSocket-Version and Upgrade.
+func UpgradeRequired(detail string) *Problem { return of(TypeUpgradeRequired, detail) }
 
 // NotSupported is a 422.
 func NotSupported(detail string) *Problem { return of(TypeNotSupported, detail) }

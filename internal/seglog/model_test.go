@@ -355,7 +355,7 @@ func TestRandomCrashes(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // much garbage, little memory
 	seeds := uint64(*seedCount)
 	if testing.Short() {
-		seeds /= 10
+		seeds /= 20
 	}
 	for seed := range seeds {
 		ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {

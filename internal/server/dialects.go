@@ -48,10 +48,10 @@ func (s *Server) openDialects(ctx context.Context) ([]dialectHandler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.cfg.Dialect("qri") {
+	if s.cfg.Serves("qri") {
 		all = append(all, qri.New(qri.Config{
 			Hub: s.hub, Access: s.access, Table: s.table, SSE: s.sse, Notices: s.qri.notices,
-			Open: s.cfg.OpenDialect("qri"), Metrics: metrics, Logger: s.log,
+			Open: s.cfg.LetsAllIn("qri"), Metrics: metrics, Logger: s.log,
 		}))
 	}
 	if s.cfg.QRIListen != "" {
@@ -62,7 +62,7 @@ func (s *Server) openDialects(ctx context.Context) ([]dialectHandler, error) {
 	if s.cfg.APIKeys == "" { // keys can be made also while the dialect is off
 		s.pubsub.registry = &keys.Registry{Registry: s.engine.Registry(), Log: s.log}
 	}
-	if s.cfg.Dialect("wspubsub") {
+	if s.cfg.Serves("wspubsub") {
 		h, err := s.openPubSub(ctx, metrics)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -29,15 +31,20 @@ var below = map[string][]string{
 	"internal/engine/embedded/registry":  {"internal/engine", "internal/engine/watch"},
 	"internal/access":                    {"internal/engine", "internal/topic"},
 	"internal/hub":                       {"internal/engine", "internal/message", "internal/topic"},
-	"internal/transport":                 {"internal/hub", "internal/message", "internal/topic"},
-	"internal/transport/transporttest":   {"internal/transport", "internal/hub", "internal/engine", "internal/engine/memory", "internal/message", "internal/topic"},
-	"internal/transport/sse":             {"internal/transport", "internal/hub", "internal/message", "internal/topic"},
+	"internal/wire":                      {},
+	"internal/transport":                 {"internal/wire", "internal/hub", "internal/message", "internal/topic"},
+	"internal/transport/transporttest":   {"internal/transport", "internal/wire", "internal/hub", "internal/engine", "internal/engine/memory", "internal/message", "internal/topic"},
+	"internal/transport/sse":             {"internal/transport", "internal/wire", "internal/hub", "internal/message", "internal/topic"},
 	"internal/transport/pull":            {"internal/transport", "internal/engine", "internal/hub", "internal/message", "internal/topic"},
-	"internal/transport/websocket":       {"internal/transport", "internal/transport/websocket/frame", "internal/hub", "internal/engine", "internal/problem", "internal/message", "internal/topic"},
+	"internal/transport/websocket":       {"internal/transport", "internal/wire", "internal/transport/websocket/frame", "internal/hub", "internal/engine", "internal/problem", "internal/message", "internal/topic"},
 	"internal/transport/websocket/frame": {},
+	"internal/transport/engineio":        {"internal/transport", "internal/transport/engineio/packet", "internal/transport/websocket/frame", "internal/hub"},
+	"internal/transport/engineio/packet": {},
+	"internal/dialect/name":              {"internal/topic"},
+	"internal/dialect/realizehit":        {"internal/access", "internal/dialect/name", "internal/hub", "internal/engine", "internal/transport", "internal/transport/engineio", "internal/message", "internal/topic"},
+	"examples/engineio-echo":             {"internal/transport", "internal/transport/engineio"},
 	"internal/httpapi":                   {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/", "internal/message", "internal/topic"},
 	"internal/dialect":                   {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport"},
-	"internal/dialect/name":              {"internal/topic"},
 	"internal/dialect/qri":               {"internal/dialect", "internal/dialect/name", "internal/dialect/qri/", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/sse", "internal/message", "internal/topic"},
 	"internal/dialect/qri/ber":           {},
 	"internal/dialect/qri/notice":        {"internal/dialect/name", "internal/hub", "internal/engine", "internal/message"},
@@ -57,9 +64,18 @@ func TestImportsPointDown(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, out)
 	}
+	house, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := maps.Clone(below)
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		name := strings.TrimPrefix(fields[0], "crier/")
+		delete(gone, name)
+		if !strings.Contains(string(house), "`"+name+"`") {
+			t.Errorf("ARCHITECTURE.md does not name %s", name)
+		}
 		allowed, known := below[name]
 		if !known {
 			t.Errorf("package %s is not in the table: say in ARCHITECTURE.md what it is and here what it may import", name)
@@ -73,5 +89,8 @@ func TestImportsPointDown(t *testing.T) {
 				t.Errorf("%s must not import %s", name, dep)
 			}
 		}
+	}
+	for name := range gone {
+		t.Errorf("the table has %s, which is not there", name)
 	}
 }

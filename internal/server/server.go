@@ -19,6 +19,7 @@ import (
 	"crier/internal/access"
 	"crier/internal/admin"
 	"crier/internal/config"
+	"crier/internal/dialect/realizehit"
 	"crier/internal/engine"
 	"crier/internal/httpapi"
 	"crier/internal/hub"
@@ -26,6 +27,7 @@ import (
 	"crier/internal/transport/pull"
 	"crier/internal/transport/sse"
 	"crier/internal/transport/websocket"
+	"crier/internal/wire"
 )
 
 // Server is a Crier that is being run.
@@ -38,6 +40,7 @@ type Server struct {
 	engine   engine.Engine
 	access   *access.Authority
 	hub      *hub.Hub
+	wire     *wire.Engine // nil: all connections are served in the portable way
 	table    *transport.Table
 	sse      *sse.Handler
 	sockets  *websocket.Server
@@ -47,6 +50,9 @@ type Server struct {
 	public   *http.Server
 	operator *http.Server
 	state    state
+
+	realizehit *realizehit.Dialect // nil: it is not served
+	redis      *realizehit.Redis   // nil: there is none
 
 	listeners []net.Listener
 	admin     net.Listener
@@ -63,6 +69,9 @@ func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger
 	}
 	failed := make(chan error, len(s.listeners)+2)
 	s.serve(failed)
+	life, stop := context.WithCancel(ctx)
+	defer stop()
+	s.serving.Go(func() { thrift(life) })
 	s.state.set(admin.Listening)
 	s.announce()
 	var err error
@@ -70,6 +79,7 @@ func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	stop()
 	s.drain()
 	return errors.Join(err, s.close())
 }
@@ -102,10 +112,16 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open domains: %w", err)
 	}
+	if err := s.openRedis(ctx); err != nil {
+		return err
+	}
+	if s.wire, err = wire.New(wire.Config{Logger: s.log}); err != nil && !errors.Is(err, wire.ErrUnsupported) {
+		return fmt.Errorf("start the loops of sockets: %w", err)
+	}
 	s.table = transport.NewTable(s.cfg.MaxPerAddress, nil, transport.NewMetrics(s.metrics))
-	s.sse = sse.New(sse.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat})
+	s.sse = sse.New(sse.Config{Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log, Heartbeat: s.cfg.Heartbeat})
 	s.sockets = websocket.New(websocket.Config{
-		Hub: s.hub, Metrics: s.table.Metrics(), Logger: s.log,
+		Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log,
 		MaxMessage: int(s.cfg.MaxWebSocketMessage), MaxPatterns: s.cfg.MaxPatterns, Heartbeat: s.cfg.Heartbeat, Problem: httpapi.ProblemOf,
 	})
 	dialects, err := s.openDialects(ctx)
@@ -116,7 +132,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.public = &http.Server{
-		Handler:           &door{api: s.publicAPI(), dialects: dialects},
+		Handler:           s.publicHandler(dialects),
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
@@ -156,17 +172,18 @@ func (s *Server) openAccess(ctx context.Context, token access.OperatorToken) err
 	return err
 }
 
-func (s *Server) publicAPI() http.Handler {
-	return httpapi.New(httpapi.Config{
+func (s *Server) publicHandler(dialects []dialectHandler) http.Handler {
+	rate := access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now)
+	api := httpapi.New(httpapi.Config{
 		Hub: s.hub, Access: s.access, Table: s.table,
-		Rate: access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now),
-		SSE:  s.sse, WebSocket: s.sockets,
+		Rate: rate, SSE: s.sse, WebSocket: s.sockets,
 		Pull:    pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
 		Limits:  httpapi.Limits{Message: int64(s.cfg.MaxMessage), Patterns: s.cfg.MaxPatterns},
 		Logger:  s.log,
 		Metrics: httpapi.NewMetrics(s.metrics),
 		Version: s.version,
 	})
+	return &door{api: s.withRealizehit(api, rate), dialects: dialects}
 }
 
 // close ends what open began, in the reverse order.
@@ -179,6 +196,15 @@ func (s *Server) close() error {
 	}
 	if s.manage != nil {
 		s.manage.Close()
+	}
+	if s.realizehit != nil {
+		s.realizehit.Close()
+	}
+	if s.redis != nil {
+		s.redis.Close()
+	}
+	if s.wire != nil {
+		errs = append(errs, s.wire.Close())
 	}
 	s.qri.close()
 	s.pubsub.close()

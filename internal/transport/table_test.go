@@ -120,9 +120,9 @@ func TestListing(t *testing.T) {
 	for i := range 10 {
 		domain := []string{"main", "other"}[i%2]
 		c := openConn(t, table, transport.Info{Transport: "sse", Domain: domain})
-		ids = append(ids, c.ID)
-		if !c.Opened.Equal(opened) || table.Get(c.ID) != c {
-			t.Errorf("%s: opened %v", c.ID, c.Opened)
+		ids = append(ids, c.ID())
+		if !c.Opened().Equal(opened) || table.Get(c.ID()) != c {
+			t.Errorf("%s: opened %v", c.ID(), c.Opened())
 		}
 	}
 	slices.Sort(ids)
@@ -133,7 +133,7 @@ func TestListing(t *testing.T) {
 			break
 		}
 		for _, c := range page {
-			got = append(got, c.ID)
+			got = append(got, c.ID())
 		}
 		after = got[len(got)-1]
 	}

@@ -12,14 +12,13 @@ package transport
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
+
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
+
 	"net/netip"
 	"slices"
-	"strings"
+
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +50,7 @@ type Listen struct {
 
 // Info says whose connection it is.
 type Info struct {
-	Transport string // "sse", "websocket", "ndjson", "page"
+	Transport string // "sse", "websocket", "ndjson", "page", "engineio"
 	Remote    netip.Addr
 	Domain    string
 	// Name of the identity, for people; never a secret.
@@ -59,7 +58,8 @@ type Info struct {
 	// Mask is how the operator is shown a pattern that holds what is secret;
 	// nil: as it is.
 	Mask func(pattern string) string
-	// Identity tells when the credential ends, with the cause; nil: never.
+	// Identity tells when the credential ends, with the cause; nil: never. It
+	// is comparable: connections of one identity are told together.
 	Identity Ender
 }
 
@@ -71,24 +71,39 @@ type Ender interface {
 
 // Conn is an open connection. Its context ends with one of the causes above
 // when the server wants it to end, or with the request's. All methods may be
-// called concurrently.
+// called concurrently. There may be very many: what several have in common
+// they share.
 type Conn struct {
-	Info
-	ID     string
-	Opened time.Time
+	*share
+	Remote netip.Addr
 
 	Messages atomic.Uint64 // written to the peer
 	Bytes    atomic.Uint64
 	Received atomic.Uint64 // messages that the peer published
 
-	table  *Table
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	unhook func()
+	id     uint64
+	opened int64 // Unix nanoseconds
 	closed atomic.Bool
 
-	mu   sync.Mutex // guards subs
-	subs []named
+	mu    sync.Mutex // guards the fields below
+	owner Owner      // nil: the handler that serves the request
+	serve *serving   // nil: there is an owner
+	gone  func()     // called by Release; nil: nobody asked
+	sub   *hub.Subscription
+	more  *[]named // those that have a name, or come after sub; nil: none
+}
+
+// serving is what ends a connection that its request's handler serves.
+type serving struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Owner is what a connection belongs to that outlives its request.
+type Owner interface {
+	// End ends the connection with a cause; it is called by any goroutine,
+	// perhaps more than once, and does not block.
+	End(cause error)
 }
 
 type named struct {
@@ -96,24 +111,89 @@ type named struct {
 	sub  *hub.Subscription
 }
 
-// Context ends when the connection should; see the causes.
-func (c *Conn) Context() context.Context { return c.ctx }
+// ID names the connection to the operator.
+func (c *Conn) ID() string { return idString(c.id) }
+
+func idString(id uint64) string { return fmt.Sprintf("%016x", id) }
+
+// Opened is when it was opened.
+func (c *Conn) Opened() time.Time { return time.Unix(0, c.opened) }
+
+// Context ends when the connection should; see the causes. It means nothing
+// once the connection has an owner.
+func (c *Conn) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.serve == nil {
+		return context.Background()
+	}
+	return c.serve.ctx
+}
 
 // End ends the connection with a cause.
-func (c *Conn) End(cause error) { c.cancel(cause) }
+func (c *Conn) End(cause error) {
+	c.mu.Lock()
+	owner, serve := c.owner, c.serve
+	c.mu.Unlock()
+	if owner != nil {
+		owner.End(cause)
+		return
+	}
+	serve.cancel(cause)
+}
+
+// Detach gives the connection to an owner: it does not end with its request
+// any more, and Close is not for its handler: the owner calls Release. If it
+// should have ended already the owner is told at once.
+func (c *Conn) Detach(o Owner) {
+	c.mu.Lock()
+	serve := c.serve
+	c.owner, c.serve = o, nil
+	c.mu.Unlock()
+	if serve.ctx.Err() != nil {
+		o.End(context.Cause(serve.ctx))
+	}
+	serve.cancel(nil)
+}
 
 // Track shows a subscription in the listing until Untrack.
 func (c *Conn) Track(name string, s *hub.Subscription) {
 	c.mu.Lock()
-	c.subs = append(c.subs, named{name, s})
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if name == "" && c.sub == nil {
+		c.sub = s
+		return
+	}
+	if c.more == nil {
+		c.more = &[]named{}
+	}
+	*c.more = append(*c.more, named{name, s})
 }
 
 // Untrack is the reverse of Track.
 func (c *Conn) Untrack(s *hub.Subscription) {
 	c.mu.Lock()
-	c.subs = slices.DeleteFunc(c.subs, func(n named) bool { return n.sub == s })
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.sub == s {
+		c.sub = nil
+	}
+	if c.more != nil {
+		*c.more = slices.DeleteFunc(*c.more, func(n named) bool { return n.sub == s })
+	}
+}
+
+// tracked lists the subscriptions.
+func (c *Conn) tracked() []named {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var subs []named
+	if c.sub != nil {
+		subs = append(subs, named{sub: c.sub})
+	}
+	if c.more != nil {
+		subs = append(subs, *c.more...)
+	}
+	return subs
 }
 
 // SubscriptionView is a subscription as the operator sees it.
@@ -126,9 +206,7 @@ type SubscriptionView struct {
 
 // Subscriptions shows what the connection listens to.
 func (c *Conn) Subscriptions() []SubscriptionView {
-	c.mu.Lock()
-	subs := slices.Clone(c.subs)
-	c.mu.Unlock()
+	subs := c.tracked()
 	views := make([]SubscriptionView, len(subs))
 	for i, n := range subs {
 		v := SubscriptionView{Name: n.name}
@@ -145,179 +223,36 @@ func (c *Conn) Subscriptions() []SubscriptionView {
 	return views
 }
 
-// Close takes the connection out of the table; twice is no harm.
+// Close takes the connection out of the table, unless it has an owner; twice
+// is no harm.
 func (c *Conn) Close() {
+	c.mu.Lock()
+	serve := c.serve
+	c.mu.Unlock()
+	if serve != nil {
+		c.Release()
+		serve.cancel(context.Canceled)
+	}
+}
+
+// Release takes the connection out of the table; twice is no harm.
+func (c *Conn) Release() {
 	if c.closed.Swap(true) {
 		return
 	}
-	if c.unhook != nil {
-		c.unhook()
-	}
-	c.cancel(context.Canceled)
 	c.table.remove(c)
-}
-
-// Table has the open connections of all transports.
-type Table struct {
-	now     func() time.Time
-	metrics *Metrics
-	perAddr int
-
-	mu       sync.Mutex // guards the fields below
-	conns    map[string]*Conn
-	addrs    map[netip.Addr]int
-	draining bool
-	emptied  chan struct{} // closed when draining and empty
-}
-
-// NewTable makes a table. perAddress bounds the connections of one client
-// address; 0 bounds nothing. now nil: time.Now.
-func NewTable(perAddress int, now func() time.Time, m *Metrics) *Table {
-	if now == nil {
-		now = time.Now
-	}
-	if m == nil {
-		m = NewMetrics(nil)
-	}
-	return &Table{now: now, metrics: m, perAddr: perAddress, conns: map[string]*Conn{}, addrs: map[netip.Addr]int{}, emptied: make(chan struct{})}
-}
-
-// Metrics that the transports count in.
-func (t *Table) Metrics() *Metrics { return t.metrics }
-
-// Open enters a connection. ctx is the request's: when it ends the connection
-// does. Returns [ErrTooMany] or [ErrDraining].
-func (t *Table) Open(ctx context.Context, info Info) (*Conn, error) {
-	c := &Conn{Info: info, ID: newID(), Opened: t.now(), table: t}
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	t.mu.Lock()
-	switch {
-	case t.draining:
-		t.mu.Unlock()
-		c.cancel(ErrDraining)
-		return nil, ErrDraining
-	case t.perAddr > 0 && info.Remote.IsValid() && t.addrs[info.Remote] >= t.perAddr:
-		t.mu.Unlock()
-		c.cancel(ErrTooMany)
-		t.metrics.Refused.WithLabelValues("address").Inc()
-		return nil, fmt.Errorf("%w: %d from one address, the limit", ErrTooMany, t.perAddr)
-	}
-	t.conns[c.ID] = c
-	t.addrs[info.Remote]++
-	t.mu.Unlock()
-	t.metrics.Open.WithLabelValues(info.Transport).Inc()
-	if info.Identity != nil {
-		c.unhook = info.Identity.OnEnd(func(cause error) {
-			c.cancel(fmt.Errorf("%w: %w", ErrCredential, cause))
-		})
-	}
-	return c, nil
-}
-
-func (t *Table) remove(c *Conn) {
-	t.mu.Lock()
-	delete(t.conns, c.ID)
-	if t.addrs[c.Remote]--; t.addrs[c.Remote] <= 0 {
-		delete(t.addrs, c.Remote)
-	}
-	if t.draining && len(t.conns) == 0 {
-		close(t.emptied)
-		t.emptied = make(chan struct{})
-	}
-	t.mu.Unlock()
-	t.metrics.Open.WithLabelValues(c.Transport).Dec()
-}
-
-// Get returns an open connection, or nil.
-func (t *Table) Get(id string) *Conn {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.conns[id]
-}
-
-// Len counts the open connections.
-func (t *Table) Len() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.conns)
-}
-
-// List returns up to limit connections for which keep is true (nil: all), in
-// the order of their ids, after the given one.
-func (t *Table) List(after string, limit int, keep func(*Conn) bool) []*Conn {
-	t.mu.Lock()
-	page := make([]*Conn, 0, len(t.conns))
-	for id, c := range t.conns {
-		if id > after {
-			page = append(page, c)
-		}
-	}
-	t.mu.Unlock()
-	if keep != nil {
-		page = slices.DeleteFunc(page, func(c *Conn) bool { return !keep(c) })
-	}
-	slices.SortFunc(page, func(a, b *Conn) int { return strings.Compare(a.ID, b.ID) })
-	return page[:min(limit, len(page))]
-}
-
-// Sample returns up to n connections, drawn at random.
-func (t *Table) Sample(n int) []*Conn {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	some := make([]*Conn, 0, min(n, len(t.conns)))
-	for _, c := range t.conns { // maps are walked in random order
-		if len(some) == n {
-			break
-		}
-		some = append(some, c)
-	}
-	return some
-}
-
-// Drain lets no more connections in and ends those that are open with
-// [ErrDraining], spread evenly over the given time, so that not all come back
-// at once. It returns when all are gone or ctx ends.
-func (t *Table) Drain(ctx context.Context, over time.Duration) error {
-	t.mu.Lock()
-	t.draining = true
-	emptied := t.emptied
-	conns := make([]*Conn, 0, len(t.conns))
-	for _, c := range t.conns {
-		conns = append(conns, c)
-	}
-	t.mu.Unlock()
-	if len(conns) == 0 {
-		return nil
-	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for i, c := range conns {
-		if i%max(1, len(conns)/100) == 0 {
-			timer.Reset(over / time.Duration(min(len(conns), 100)))
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				over = 0
-			}
-		}
-		c.cancel(ErrDraining)
-	}
-	select {
-	case <-emptied:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("drain: %d connections left: %w", t.Len(), context.Cause(ctx))
+	c.mu.Lock()
+	gone := c.gone
+	c.mu.Unlock()
+	if gone != nil {
+		gone()
 	}
 }
 
-func newID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	return hex.EncodeToString(b[:])
-}
-
-// Jitter returns a duration from least to most, at random, so that clients
-// that were cut off together don't come back together.
-func Jitter(least, most time.Duration) time.Duration {
-	return least + mathrand.N(most-least+1)
+// OnRelease has fn called once the connection is gone, also if it outlives its
+// request. It is called at most once, before the connection is served.
+func (c *Conn) OnRelease(fn func()) {
+	c.mu.Lock()
+	c.gone = fn
+	c.mu.Unlock()
 }

@@ -226,7 +226,7 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request, path string)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	conn.OnRelease(leave) // the socket may outlive this call
 	domain, err := h.cfg.Hub.Domain(at.domain)
 	if err != nil {
 		return err

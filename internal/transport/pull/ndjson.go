@@ -91,6 +91,13 @@ func (s *lines) deliver() (done bool, err error) {
 	defer s.h.giveBack(b)
 	ctx := s.conn.Context()
 	for ctx.Err() == nil {
+		if part, ok := s.replay(ctx); ok {
+			if err := s.out.Write(part.Bytes()); err != nil {
+				return false, err
+			}
+			s.h.count(&s.h.lines, s.conn, part.Len())
+			continue
+		}
 		limit := pollMessages
 		if s.limited {
 			limit = min(limit, s.left)
@@ -109,6 +116,15 @@ func (s *lines) deliver() (done bool, err error) {
 		}
 	}
 	return false, context.Cause(ctx)
+}
+
+// replay gives history that others may have asked for too, unless the peer is
+// to be given little.
+func (s *lines) replay(ctx context.Context) (hub.Part, bool) {
+	if s.limited || s.out.Slow() {
+		return hub.Part{}, false
+	}
+	return s.sub.Replay(ctx, s.h.line)
 }
 
 func (s *lines) write(b *hub.Batch) error {

@@ -18,19 +18,20 @@ import (
 
 func TestScenarios(t *testing.T)      { transporttest.Run(t, driver{}) }
 func TestScenariosHTTP2(t *testing.T) { transporttest.Run(t, driver{http2: true}) }
+func TestScenariosWire(t *testing.T)  { transporttest.Run(t, driver{wire: true}) }
 
-type driver struct{ http2 bool }
+type driver struct{ http2, wire bool }
 
 func (d driver) Traits() transporttest.Traits {
 	return transporttest.Traits{
-		Name: "sse", HTTP2: d.http2, IDs: true, Types: true, Gaps: true, Goodbyes: true,
+		Name: "sse", HTTP2: d.http2, Wire: d.wire, IDs: true, Types: true, Gaps: true, Goodbyes: true,
 		Heartbeat: 15 * time.Second, Places: true, Stall: 5 * time.Minute,
 		Text: strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace,
 	}
 }
 
 func (driver) Handler(e *transporttest.Env) transporttest.Handler {
-	return sse.New(sse.Config{Hub: e.Hub, Metrics: e.Metrics}).Serve
+	return sse.New(sse.Config{Hub: e.Hub, Wire: e.Wire, Metrics: e.Metrics}).Serve
 }
 
 func (driver) Listen(e *transporttest.Env, o transporttest.Options) (transporttest.Listener, error) {

@@ -14,6 +14,7 @@
 package sse
 
 import (
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 
 	"crier/internal/hub"
 	"crier/internal/transport"
+	"crier/internal/wire"
 )
 
 // transportName is what metrics call us.
@@ -30,7 +32,9 @@ const transportName = "sse"
 // Config is what a Handler needs. Hub is required; all else has defaults.
 type Config struct {
 	Hub     *hub.Hub
+	Wire    *wire.Engine       // for connections that can be on it; nil: all are served in the portable way
 	Metrics *transport.Metrics // nil: counted nowhere
+	Logger  *slog.Logger       // nil: none
 	Now     func() time.Time   // for figures, not for deadlines; nil: time.Now
 
 	Heartbeat  time.Duration // how often an idle stream gives a sign of life; 0: 15 s
@@ -45,6 +49,7 @@ type Handler struct {
 	cfg       Config
 	plain     Format
 	whole     Format
+	flows     *transport.Flows // nil: there is no wire
 	delivered prometheus.Counter
 	streams   *transport.Streams
 	batches   sync.Pool // of *hub.Batch
@@ -69,7 +74,10 @@ func New(cfg Config) *Handler {
 			*d.field = d.value
 		}
 	}
-	return &Handler{
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	h := &Handler{
 		cfg:       cfg,
 		plain:     &native{&cfg, cfg.Hub.NewEncoding(appendMessage)},
 		whole:     &native{&cfg, cfg.Hub.NewEncoding(appendWhole)},
@@ -77,11 +85,15 @@ func New(cfg Config) *Handler {
 		streams:   transport.NewStreams(cfg.Stall, cfg.Metrics.DeliveredBytes.WithLabelValues(transportName)),
 		batches:   sync.Pool{New: func() any { return new(hub.Batch) }},
 	}
+	if cfg.Wire != nil {
+		h.flows = transport.NewFlows(cfg.Wire, cfg.Metrics, transportName, cfg.Now)
+	}
+	return h
 }
 
-// Serve listens, and returns when the stream has ended. An error means that
-// nothing was written yet and the caller answers the request, perhaps with
-// [Handler.Restart].
+// Serve listens, and returns when the stream has ended or belongs to the wire.
+// An error means that nothing was written yet and the caller answers the
+// request, perhaps with [Handler.Restart].
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, l transport.Listen) error {
 	if l.Envelope {
 		return h.ServeAs(w, r, l, h.whole)
@@ -91,7 +103,10 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, l transport.List
 
 // ServeAs is Serve with the bytes of another format; l.Envelope says nothing
 // to it. Headers that the caller has set stay as they are.
-func (h *Handler) ServeAs(w http.ResponseWriter, _ *http.Request, l transport.Listen, f Format) error {
+func (h *Handler) ServeAs(w http.ResponseWriter, r *http.Request, l transport.Listen, f Format) error {
+	if taken, err := h.serveSocket(w, r, l, f); taken {
+		return err
+	}
 	signal := hub.NewSignal()
 	sub, err := l.Domain.Subscribe(l.Conn.Context(), hub.Options{
 		Filter: l.Filter, Start: l.Start, Unreadable: l.Unreadable, Waker: signal,
@@ -123,11 +138,14 @@ func (h *Handler) Restart(w http.ResponseWriter, _ *http.Request) {
 // writeHeader answers 200. Proxies are asked to hold nothing back and to
 // leave the bytes as they are.
 func writeHeader(w http.ResponseWriter) {
-	header := w.Header()
+	setHeader(w.Header())
+	w.WriteHeader(http.StatusOK)
+}
+
+func setHeader(header http.Header) {
 	header.Set("Content-Type", "text/event-stream")
 	if header.Get("Cache-Control") == "" {
 		header.Set("Cache-Control", "no-cache, no-transform")
 	}
 	header.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
 }

@@ -98,6 +98,14 @@ func (s *stream) deliver() error {
 	}()
 	ctx := s.conn.Context()
 	for ctx.Err() == nil { // what was polled is written: see bye
+		if !s.out.Slow() {
+			if part, ok := s.sub.Replay(ctx, s.enc); ok {
+				if err := s.replayed(part); err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		bytes := pollFast
 		if s.out.Slow() {
 			bytes = pollSlow
@@ -120,6 +128,17 @@ func (s *stream) deliver() error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// replayed writes history that others may have asked for too.
+func (s *stream) replayed(p hub.Part) error {
+	if err := s.out.Write(p.Bytes()); err != nil {
+		return err
+	}
+	s.told = p.Newest()
+	s.conn.Messages.Add(uint64(p.Len()))
+	s.h.delivered.Add(float64(p.Len()))
+	return nil
 }
 
 func (s *stream) write(b *hub.Batch) error {

@@ -97,6 +97,7 @@ type Event struct {
 // Traits are what transports differ in.
 type Traits struct {
 	Name  string // as in transport.Info
+	Wire  bool   // connections are served on the wire
 	HTTP2 bool   // Env.Client speaks HTTP/2
 
 	IDs      bool // messages carry their ids

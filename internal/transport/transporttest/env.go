@@ -21,6 +21,7 @@ import (
 	"crier/internal/message"
 	"crier/internal/topic"
 	"crier/internal/transport"
+	"crier/internal/wire"
 )
 
 // Env is a whole server in memory, in a bubble: an engine, a hub, the table
@@ -32,6 +33,7 @@ type Env struct {
 	Domain  *hub.Domain // main
 	Table   *transport.Table
 	Metrics *transport.Metrics
+	Wire    *wire.Engine // nil unless the driver's traits ask for it
 
 	driver   Driver
 	network  *network
@@ -48,7 +50,7 @@ type identity struct {
 }
 
 // OnEnd implements [transport.Ender].
-func (i identity) OnEnd(fn func(cause error)) (stop func()) {
+func (i *identity) OnEnd(fn func(cause error)) (stop func()) {
 	unhook := context.AfterFunc(i.Context, func() { fn(context.Cause(i.Context)) })
 	return func() { unhook() }
 }
@@ -71,6 +73,12 @@ func NewEnv(t *testing.T, d Driver, tailBytes int64) *Env {
 		t.Fatal(err)
 	}
 	e.Table = transport.NewTable(0, nil, e.Metrics)
+	if d.Traits().Wire {
+		if e.Wire, err = wire.New(wire.Config{Kernel: NewKernel, Loops: 2}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Wire.Close() })
+	}
 	e.identity.Context, e.identity.revoke = context.WithCancelCause(context.Background())
 	handler := d.Handler(e)
 	var handlers, serving sync.WaitGroup
@@ -134,7 +142,7 @@ func (e *Env) grant(ctx context.Context, o Options) (l transport.Listen, err err
 		}
 	}
 	l.Conn, err = e.Table.Open(ctx, transport.Info{
-		Transport: e.driver.Traits().Name, Remote: netip.MustParseAddr("192.0.2.1"), Domain: l.Domain.Name(), Identity: e.identity,
+		Transport: e.driver.Traits().Name, Remote: netip.MustParseAddr("192.0.2.1"), Domain: l.Domain.Name(), Identity: &e.identity,
 	})
 	return l, err
 }

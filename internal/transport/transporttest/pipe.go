@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,7 @@ const socketBuffer = 64 << 10
 // half is one direction of a connection: bytes that were written and not yet
 // read. It waits on a condition and on timers only, which fake time knows.
 type half struct {
+	room    int
 	mu      sync.Mutex // guards the fields below
 	changed *sync.Cond
 	data    []byte
@@ -24,6 +26,15 @@ type half struct {
 	refused bool // by the reader
 	read    deadline
 	write   deadline
+	watch   func() // told of every change; nil: nobody
+}
+
+// told says that something changed. The caller holds mu.
+func (h *half) told() {
+	h.changed.Broadcast()
+	if h.watch != nil {
+		h.watch()
+	}
 }
 
 type deadline struct {
@@ -33,8 +44,8 @@ type deadline struct {
 
 func (d *deadline) over() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
 
-func newHalf() *half {
-	h := &half{}
+func newHalf(room int) *half {
+	h := &half{room: room}
 	h.changed = sync.NewCond(&h.mu)
 	return h
 }
@@ -72,7 +83,7 @@ func (h *half) Read(p []byte) (int, error) {
 			if h.from += n; h.from == len(h.data) {
 				h.data, h.from = h.data[:0], 0
 			}
-			h.changed.Broadcast()
+			h.told()
 			return n, nil
 		case h.ended:
 			return 0, io.EOF
@@ -95,14 +106,14 @@ func (h *half) Write(p []byte) (written int, err error) {
 		case len(p) == 0:
 			return written, nil
 		}
-		if n := min(len(p), socketBuffer-(len(h.data)-h.from)); n > 0 {
-			if h.from >= socketBuffer {
+		if n := min(len(p), h.room-(len(h.data)-h.from)); n > 0 {
+			if h.from >= h.room {
 				h.data, h.from = h.data[:copy(h.data, h.data[h.from:])], 0
 			}
 			h.data = append(h.data, p[:n]...)
 			p = p[n:]
 			written += n
-			h.changed.Broadcast()
+			h.told()
 			continue
 		}
 		h.changed.Wait()
@@ -118,7 +129,7 @@ func (h *half) close(flag *bool) {
 			d.timer.Stop()
 		}
 	}
-	h.changed.Broadcast()
+	h.told()
 }
 
 // conn is one end of a connection in memory.
@@ -127,6 +138,14 @@ type conn struct {
 	rate    int // bytes a second that can be read; 0: no bound
 	closed  chan struct{}
 	once    sync.Once
+	adopted atomic.Bool // it is a kernel's now: Close does not concern the peer
+}
+
+// Pair makes two ends of a connection, which takes so many bytes each way
+// before they are read.
+func Pair(room int) (client, server net.Conn) {
+	up, down := newHalf(room), newHalf(room)
+	return newConn(down, up, 0), newConn(up, down, 0)
 }
 
 func newConn(in, out *half, rate int) *conn {
@@ -153,6 +172,9 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) { return c.out.Write(p) }
 
 func (c *conn) Close() error {
+	if c.adopted.Load() {
+		return nil
+	}
 	c.once.Do(func() { close(c.closed) })
 	c.in.close(&c.in.refused)
 	c.out.close(&c.out.ended)
@@ -205,7 +227,7 @@ func (n *network) Addr() net.Addr { return address{} }
 
 // dial connects; the client reads at most rate bytes a second.
 func (n *network) dial(ctx context.Context, rate int) (net.Conn, error) {
-	up, down := newHalf(), newHalf()
+	up, down := newHalf(socketBuffer), newHalf(socketBuffer)
 	select {
 	case n.queue <- newConn(up, down, 0):
 		return newConn(down, up, rate), nil

@@ -87,18 +87,18 @@ func endOf(cause error) ending {
 
 // endOfPoll says what it means that a subscription cannot go on.
 func (c *socket) endOfPoll(st *stream, err error) ending {
-	cause := transport.PollEnded(c.conn.Context(), c.srv.cfg.Hub, st.sub, err)
+	cause := transport.PollEnded(c.life, c.srv.cfg.Hub, st.sub, err)
 	if cause != err {
 		return endOf(cause)
 	}
-	c.srv.cfg.Logger.Error("subscription failed", "connection", c.conn.ID, "error", err)
+	c.srv.cfg.Logger.Error("subscription failed", "connection", c.conn.ID(), "error", err)
 	return ending{code: frame.Internal, reason: "internal error", label: "internal"}
 }
 
 // endOfPublish says how a raw socket ends whose peer sent what could not be
 // published.
-func (c *socket) endOfPublish(err error) ending {
-	p := c.srv.problemOf(err)
+func (s *Server) endOfPublish(err error) ending {
+	p := s.problemOf(err)
 	code := frame.Policy
 	switch {
 	case p.Status == http.StatusRequestEntityTooLarge:

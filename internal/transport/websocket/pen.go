@@ -24,12 +24,12 @@ type pen struct {
 	size   int
 
 	batch   hub.Batch
-	frames  int       // message frames
-	bytes   int       // of them
-	live    bool      // they go to a subscription that was not behind
-	answers int       // answers to requests
-	replies int       // bytes of them that the queue counts
-	pinged  time.Time // when a ping was put in; zero: none is
+	frames  int           // message frames
+	bytes   int           // of them
+	live    bool          // they go to a subscription that was not behind
+	answers int           // answers to requests
+	replies int           // bytes of them that the queue counts
+	pinged  time.Duration // when a ping was put in; 0: none is
 }
 
 // small appends a short piece.

@@ -78,6 +78,13 @@ func (q *queue) take(most int, unread bool) (batch []request, wait bool) {
 	return batch, false
 }
 
+// busy reports whether requests are being carried out.
+func (q *queue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running
+}
+
 // release ends n requests, whose answers, if any, were written.
 func (q *queue) release(n, answers int) {
 	q.mu.Lock()
@@ -121,7 +128,7 @@ func (c *socket) submit(m mode, r request) bool {
 // work carries requests out until there are none. When the server wants the
 // socket to end the rest is dropped; when only the peer went it is not.
 func (c *socket) work(m mode) {
-	for c.conn.Context().Err() == nil {
+	for c.life.Err() == nil {
 		batch, wait := c.queue.take(m.together(), c.ending())
 		switch {
 		case wait:

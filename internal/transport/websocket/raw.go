@@ -12,15 +12,22 @@ import (
 
 // rawMode is one frame a message, both ways.
 type rawMode struct {
-	socket    *socket
+	srv       *Server
+	peer      rawPeer
 	envelope  bool
 	topic     string    // what the peer publishes to
 	publisher Publisher // nil: it may not
 	deaf      bool      // what the peer sends is ignored
 }
 
-func newRawMode(c *socket, l transport.Listen, p Publisher) *rawMode {
-	m := &rawMode{socket: c, envelope: l.Envelope}
+// rawPeer is what carries out requests in raw mode needs of its socket.
+type rawPeer interface {
+	received(n int) // messages
+	end(e ending)
+}
+
+func newRawMode(s *Server, l transport.Listen, p Publisher) *rawMode {
+	m := &rawMode{srv: s, envelope: l.Envelope}
 	if topics, exact := l.Filter.Topics(); exact && len(topics) == 1 {
 		m.topic, m.publisher = topics[0], p
 	}
@@ -52,18 +59,17 @@ func (m *rawMode) handle(ctx context.Context, requests []request) bool {
 	}
 	_, err := m.publisher.Publish(ctx, p)
 	if err != nil {
-		m.socket.end(m.socket.endOfPublish(err))
+		m.peer.end(m.srv.endOfPublish(err))
 		return false
 	}
-	m.socket.conn.Received.Add(uint64(len(requests)))
-	m.socket.queue.release(len(requests), 0)
+	m.peer.received(len(requests))
 	return true
 }
 
 func (m *rawMode) message(p *pen, _ *stream, e *hub.Entry) {
 	switch {
 	case m.envelope:
-		envelope := e.Frame(m.socket.srv.envelope)
+		envelope := e.Frame(m.srv.envelope)
 		p.header(frame.Text, len(envelope))
 		p.piece(envelope)
 	case e.Binary:

@@ -18,13 +18,28 @@ import (
 	"crier/internal/message"
 	"crier/internal/problem"
 	"crier/internal/transport"
+	"crier/internal/transport/transporttest"
 	"crier/internal/transport/websocket"
+	"crier/internal/wire"
 )
 
-// bubble runs a test in fake time.
+// bubble runs a test in fake time: with goroutines for each socket, and on
+// the wire.
 func bubble(t *testing.T, cfg websocket.Config, test func(t *testing.T, s *site)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, newSite(t, cfg)) })
+	t.Run("goroutines", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, newSite(t, cfg)) })
+	})
+	t.Run("wire", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := cfg
+			var err error
+			if cfg.Wire, err = wire.New(wire.Config{Kernel: transporttest.NewKernel}); err != nil {
+				t.Fatal(err)
+			}
+			test(t, newSite(t, cfg))
+		})
+	})
 }
 
 func TestRawDelivers(t *testing.T) {
@@ -65,6 +80,7 @@ func TestRawPublishes(t *testing.T) {
 		if got, want := s.history(), []string{"a/b early", "a/b one", "b a/b \xff", "a/b in parts", "a/b "}; !slices.Equal(got, want) {
 			t.Errorf("the log has %q, want %q", got, want)
 		}
+		synctest.Wait()
 		if n := s.table.List("", 1, nil)[0].Received.Load(); n != 5 {
 			t.Errorf("%d messages counted", n)
 		}

@@ -39,8 +39,14 @@ type intake struct {
 	decoder frame.Decoder
 	control bucket
 	closed  bool // nothing more is taken
+
+	// Of one that must not wait for room.
+	hasty   bool
+	waiting *request // there is no room for it
+	left    []byte   // came after it
 }
 
+// take takes what the peer sent; a hasty one only as far as there is room.
 func (in *intake) take(p []byte) {
 	for len(p) > 0 && !in.closed {
 		ev, n, err := in.decoder.Next(p)
@@ -50,7 +56,41 @@ func (in *intake) take(p []byte) {
 			return
 		}
 		in.event(ev)
+		if in.waiting != nil {
+			in.left = slices.Clone(p)
+			return
+		}
 	}
+}
+
+// goOn takes what waited for room, if there is some now.
+func (in *intake) goOn() {
+	if in.waiting == nil {
+		return
+	}
+	r, left := *in.waiting, in.left
+	in.waiting, in.left = nil, nil
+	if in.submit(r); in.waiting != nil {
+		in.left = left
+		return
+	}
+	in.take(left)
+}
+
+// submit hands a request to the worker; false: the socket has ended.
+func (in *intake) submit(r request) bool {
+	c := in.socket
+	if !in.hasty {
+		return c.submit(in.mode, r)
+	}
+	ok, begin := c.queue.put(r)
+	if begin {
+		c.wg.Go(func() { c.work(in.mode) })
+	}
+	if !ok {
+		in.waiting = &r
+	}
+	return true
 }
 
 func (in *intake) finish(e ending) {
@@ -76,14 +116,14 @@ func (in *intake) event(ev frame.Event) {
 		in.closed = true
 		c.peerFinished()
 		// Everything that the peer asked for before is carried out first.
-		c.submit(in.mode, request{closing: ev.Code})
+		in.submit(request{closing: ev.Code})
 	default:
 		take, e := in.mode.admit(ev.Op)
 		if e != nil {
 			in.finish(*e)
 			return
 		}
-		if take && !c.submit(in.mode, request{op: ev.Op, data: slices.Clone(ev.Payload)}) {
+		if take && !in.submit(request{op: ev.Op, data: slices.Clone(ev.Payload)}) {
 			in.closed = true
 		}
 	}
@@ -96,7 +136,7 @@ func (c *socket) ping(payload []byte) {
 	c.mu.Lock()
 	c.pong = pong
 	c.mu.Unlock()
-	c.wake.Wake()
+	c.waker.Wake()
 }
 
 // Control frames of a peer: so many at once, and then one in so much time.

@@ -23,21 +23,30 @@ import (
 
 func TestScenariosRaw(t *testing.T) { transporttest.Run(t, driver{}) }
 
+func TestScenariosRawWire(t *testing.T) { transporttest.Run(t, driver{wire: true}) }
+
 func TestScenariosSession(t *testing.T) { transporttest.Run(t, driver{protocol: websocket.Protocol}) }
 
+func TestScenariosSessionWire(t *testing.T) {
+	transporttest.Run(t, driver{protocol: websocket.Protocol, wire: true})
+}
+
 // driver drives either mode with another library's frames.
-type driver struct{ protocol string }
+type driver struct {
+	protocol string
+	wire     bool
+}
 
 func (d driver) Traits() transporttest.Traits {
 	session := d.protocol != ""
 	return transporttest.Traits{
-		Name: "websocket", IDs: session, Whole: session, Types: session, Gaps: session, Places: session,
+		Name: "websocket", Wire: d.wire, IDs: session, Whole: session, Types: session, Gaps: session, Places: session,
 		Goodbyes: true, Heartbeat: 30 * time.Second, Stall: 5 * time.Minute,
 	}
 }
 
 func (d driver) Handler(e *transporttest.Env) transporttest.Handler {
-	s := websocket.New(websocket.Config{Hub: e.Hub, Metrics: e.Metrics})
+	s := websocket.New(websocket.Config{Hub: e.Hub, Wire: e.Wire, Metrics: e.Metrics})
 	return func(w http.ResponseWriter, r *http.Request, l transport.Listen) error {
 		h, err := websocket.Check(r)
 		if err != nil {

@@ -180,7 +180,7 @@ func TestFairness(t *testing.T) {
 				pong = i
 			}
 		}
-		if news == 0 || news > 1500 || pong == 0 || pong > 1500 {
+		if news == 0 || news > 5000 || pong == 0 || pong > 5000 {
 			t.Errorf("news came after %d messages of history, an answer after %d", news, pong)
 		}
 	})

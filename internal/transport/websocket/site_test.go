@@ -28,6 +28,7 @@ import (
 	"crier/internal/problem"
 	"crier/internal/topic"
 	"crier/internal/transport"
+	"crier/internal/transport/transporttest"
 	"crier/internal/transport/websocket"
 )
 
@@ -40,6 +41,7 @@ type site struct {
 	table   *transport.Table
 	metrics *transport.Metrics
 	server  *websocket.Server
+	wired   bool
 	serving sync.WaitGroup
 
 	// publish, if set, comes before every publication.
@@ -48,7 +50,7 @@ type site struct {
 
 // in gives a site whose failures are those of another test: of a fuzz target.
 func (s *site) in(t testing.TB) *site {
-	return &site{t: t, hub: s.hub, domain: s.domain, table: s.table, metrics: s.metrics, server: s.server}
+	return &site{t: t, hub: s.hub, domain: s.domain, table: s.table, metrics: s.metrics, server: s.server, wired: s.wired}
 }
 
 // newSite starts one. It is stopped with the test.
@@ -59,7 +61,7 @@ func newSite(t testing.TB, cfg websocket.Config) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, hub: h, metrics: transport.NewMetrics(nil)}
+	s := &site{t: t, hub: h, metrics: transport.NewMetrics(nil), wired: cfg.Wire != nil}
 	s.table = transport.NewTable(0, nil, s.metrics)
 	cfg.Hub, cfg.Metrics, cfg.Logger = h, s.metrics, slog.New(slog.DiscardHandler)
 	s.server = websocket.New(cfg)
@@ -75,6 +77,9 @@ func newSite(t testing.TB, cfg websocket.Config) *site {
 		s.serving.Wait()
 		if n := s.domain.Subscriptions(); n != 0 {
 			t.Errorf("%d subscriptions are left", n)
+		}
+		if cfg.Wire != nil {
+			_ = cfg.Wire.Close()
 		}
 		_ = h.Close()
 		_ = eng.Close()
@@ -256,6 +261,14 @@ func (s *site) history() []string {
 	return all
 }
 
+// late is how late a timer may be.
+func (s *site) late() time.Duration {
+	if s.wired {
+		return 200 * time.Millisecond
+	}
+	return 0
+}
+
 // ended counts the connections that ended for a reason; in a bubble only.
 func (s *site) ended(reason string) int {
 	synctest.Wait()
@@ -314,6 +327,9 @@ func (s *site) connect(target, protocol string, early ...string) *peer {
 func (s *site) connectBy(r *http.Request, early ...string) *peer {
 	s.t.Helper()
 	mine, theirs := net.Pipe()
+	if s.wired {
+		mine, theirs = transporttest.Pair(64)
+	}
 	p := &peer{t: s.t, nc: mine, r: bufio.NewReader(mine)}
 	recorder := &answer{header: http.Header{}}
 	s.serving.Add(1)

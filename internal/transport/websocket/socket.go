@@ -40,14 +40,16 @@ type mode interface {
 type socket struct {
 	srv    *Server
 	conn   *transport.Conn
-	ctx    context.Context // ends some time after the socket, or with the connection
+	life   context.Context // ends when the connection should, with the cause
+	ctx    context.Context // ends some time after the socket, or with life
 	stop   context.CancelFunc
 	nc     net.Conn
 	secure bool // through TLS
 	began  time.Time
 	wg     sync.WaitGroup // reader and worker
 
-	wake     hub.Signal    // for the writer: something below mu is new
+	waker    hub.Waker     // of the writer: something below mu is new
+	wake     hub.Signal    // the same for a writing goroutine
 	gone     chan struct{} // closed by end
 	peerDone chan struct{} // closed when nothing more is to be expected of the peer
 
@@ -66,15 +68,33 @@ type socket struct {
 	streams []*stream // all of them
 }
 
+// newSocket makes a socket for goroutines of its own.
 func newSocket(s *Server, conn *transport.Conn) *socket {
-	c := &socket{
-		srv: s, conn: conn, began: time.Now(),
-		wake: hub.NewSignal(), gone: make(chan struct{}), peerDone: make(chan struct{}),
-	}
-	c.queue.init(2 * s.cfg.MaxMessage)
-	c.ctx, c.stop = context.WithCancel(conn.Context())
+	c := newCore(s, conn, conn.Context())
+	c.wake = hub.NewSignal()
+	c.waker = c.wake
 	return c
 }
+
+// newCore makes what a socket is however it is served.
+func newCore(s *Server, conn *transport.Conn, life context.Context) *socket {
+	c := &socket{
+		srv: s, conn: conn, began: time.Now(), life: life,
+		gone: make(chan struct{}), peerDone: make(chan struct{}),
+	}
+	c.queue.init(2 * s.cfg.MaxMessage)
+	c.ctx, c.stop = context.WithCancel(life)
+	return c
+}
+
+// received implements [rawPeer].
+func (c *socket) received(n int) {
+	c.conn.Received.Add(uint64(n))
+	c.queue.release(n, 0)
+}
+
+// age is the time since the socket began, which is never 0.
+func (c *socket) age() time.Duration { return max(time.Since(c.began), 1) }
 
 // open takes the connection over from the HTTP server and finishes the
 // opening handshake. It returns what the peer sent already. An error means
@@ -98,8 +118,8 @@ func (c *socket) open(w http.ResponseWriter, h Handshake) ([]byte, error) {
 
 // serve runs the socket until it has ended, in whatever way.
 func (c *socket) serve(m mode, initial []byte) {
-	unhook := context.AfterFunc(c.conn.Context(), func() {
-		c.end(endOf(context.Cause(c.conn.Context())))
+	unhook := context.AfterFunc(c.life, func() {
+		c.end(endOf(context.Cause(c.life)))
 	})
 	defer unhook()
 	c.wg.Go(func() { c.read(m, initial) })
@@ -109,8 +129,13 @@ func (c *socket) serve(m mode, initial []byte) {
 	late := time.AfterFunc(c.srv.cfg.CloseWait, c.stop)
 	c.wg.Wait()
 	late.Stop()
-	c.srv.cfg.Metrics.Ended.WithLabelValues(transportName, c.bye.label).Inc()
-	c.srv.cfg.Logger.Debug("socket ended", "connection", c.conn.ID, "reason", c.bye.label, "code", uint16(c.bye.code))
+	c.srv.ended(c.conn, *c.bye)
+}
+
+// ended counts a socket that has ended.
+func (s *Server) ended(c *transport.Conn, e ending) {
+	s.cfg.Metrics.Ended.WithLabelValues(transportName, e.label).Inc()
+	s.cfg.Logger.Debug("socket ended", "connection", c.ID(), "reason", e.label, "code", uint16(e.code))
 }
 
 // end says how the socket ends; the first to say it decides. From then on
@@ -119,11 +144,13 @@ func (c *socket) end(e ending) {
 	c.mu.Lock()
 	if c.bye == nil {
 		c.bye, c.byeAt = &e, time.Now()
-		_ = c.nc.SetWriteDeadline(c.byeAt.Add(c.srv.cfg.CloseWait))
+		if c.nc != nil {
+			_ = c.nc.SetWriteDeadline(c.byeAt.Add(c.srv.cfg.CloseWait))
+		}
 		close(c.gone)
 	}
 	c.mu.Unlock()
-	c.wake.Wake()
+	c.waker.Wake()
 }
 
 // peerFinished notes that nothing more is to be expected of the peer.
@@ -152,7 +179,7 @@ func (st *stream) Wake() {
 	}
 	c.mu.Unlock()
 	if fresh {
-		c.wake.Wake()
+		c.waker.Wake()
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"crier/internal/hub"
 	"crier/internal/problem"
 	"crier/internal/transport"
+	"crier/internal/wire"
 )
 
 // Protocol is the subprotocol of the envelope protocol.
@@ -33,6 +34,7 @@ const transportName = "websocket"
 // Config is what a Server needs. Hub is required; all else has defaults.
 type Config struct {
 	Hub     *hub.Hub
+	Wire    *wire.Engine       // for connections that can be on it; nil: all are served in the portable way
 	Metrics *transport.Metrics // nil: counted nowhere
 	Logger  *slog.Logger       // nil: none
 	Now     func() time.Time   // for figures, not for deadlines; nil: time.Now
@@ -53,7 +55,10 @@ type Config struct {
 // called concurrently.
 type Server struct {
 	cfg      Config
-	envelope *hub.Encoding // a raw frame needs none: it is a header and the data as they are
+	envelope *hub.Encoding
+	raw      *hub.Encoding    // a frame; of the wire
+	rawWhole *hub.Encoding    // the same of the envelope
+	flows    *transport.Flows // nil: there is no wire
 
 	delivered, deliveredBytes prometheus.Counter
 	pens                      sync.Pool // of *pen
@@ -80,13 +85,18 @@ func New(cfg Config) *Server {
 	orElse(&cfg.Heartbeat, 15*time.Second)
 	orElse(&cfg.Stall, 5*time.Minute)
 	orElse(&cfg.CloseWait, 5*time.Second)
-	return &Server{
+	s := &Server{
 		cfg:            cfg,
 		envelope:       cfg.Hub.NewEncoding(transport.AppendEnvelope),
 		delivered:      cfg.Metrics.Delivered.WithLabelValues(transportName),
 		deliveredBytes: cfg.Metrics.DeliveredBytes.WithLabelValues(transportName),
 		pens:           sync.Pool{New: func() any { return new(pen) }},
 	}
+	if cfg.Wire != nil {
+		s.raw, s.rawWhole = cfg.Hub.NewEncoding(appendRaw), cfg.Hub.NewEncoding(appendRawWhole)
+		s.flows = transport.NewFlows(cfg.Wire, cfg.Metrics, transportName, cfg.Now)
+	}
+	return s
 }
 
 func orElse[T comparable](field *T, value T) {
@@ -116,7 +126,16 @@ func (s *Server) problemOf(err error) *problem.Problem {
 // published by p to the one topic that l selects. p is nil if l is not one
 // topic, or the caller knows that the peer may not publish there. An error
 // means that nothing was written yet and the caller answers the request.
-func (s *Server) ServeRaw(w http.ResponseWriter, _ *http.Request, h Handshake, l transport.Listen, p Publisher) error {
+//
+// The socket may outlive the call: it then belongs to the wire.
+func (s *Server) ServeRaw(w http.ResponseWriter, r *http.Request, h Handshake, l transport.Listen, p Publisher) error {
+	return s.serveRaw(w, r, h, l, newRawMode(s, l, p))
+}
+
+func (s *Server) serveRaw(w http.ResponseWriter, r *http.Request, h Handshake, l transport.Listen, m *rawMode) error {
+	if taken, err := s.serveWired(w, r, h, l, m); taken {
+		return err
+	}
 	c := newSocket(s, l.Conn)
 	defer c.closeStreams()
 	st, err := c.subscribe(c.ctx, "", l)
@@ -128,26 +147,15 @@ func (s *Server) ServeRaw(w http.ResponseWriter, _ *http.Request, h Handshake, l
 		return err
 	}
 	c.add(st)
-	c.serve(newRawMode(c, l, p), initial)
+	m.peer = c
+	c.serve(m, initial)
 	return nil
 }
 
 // ServeListener is ServeRaw for a peer that is only written to: what it sends
 // is ignored.
-func (s *Server) ServeListener(w http.ResponseWriter, _ *http.Request, h Handshake, l transport.Listen) error {
-	c := newSocket(s, l.Conn)
-	defer c.closeStreams()
-	st, err := c.subscribe(c.ctx, "", l)
-	if err != nil {
-		return err
-	}
-	initial, err := c.open(w, h)
-	if err != nil {
-		return err
-	}
-	c.add(st)
-	c.serve(&rawMode{socket: c, envelope: l.Envelope, deaf: true}, initial)
-	return nil
+func (s *Server) ServeListener(w http.ResponseWriter, r *http.Request, h Handshake, l transport.Listen) error {
+	return s.serveRaw(w, r, h, l, &rawMode{srv: s, envelope: l.Envelope, deaf: true})
 }
 
 // ServePublisher is ServeRaw for a peer that is told nothing: what it sends is
@@ -159,7 +167,7 @@ func (s *Server) ServePublisher(w http.ResponseWriter, _ *http.Request, h Handsh
 	if err != nil {
 		return err
 	}
-	c.serve(&rawMode{socket: c, publisher: p}, initial)
+	c.serve(&rawMode{srv: s, peer: c, publisher: p}, initial)
 	return nil
 }
 
@@ -168,7 +176,12 @@ func (s *Server) ServePublisher(w http.ResponseWriter, _ *http.Request, h Handsh
 // also if first is nil; the caller opened it and closes it when this returns.
 // An error means that nothing was written yet and the caller answers the
 // request.
-func (s *Server) ServeSession(w http.ResponseWriter, _ *http.Request, h Handshake, conn *transport.Conn, first *transport.Listen, sess Session) error {
+//
+// The socket may outlive the call: it then belongs to the wire.
+func (s *Server) ServeSession(w http.ResponseWriter, r *http.Request, h Handshake, conn *transport.Conn, first *transport.Listen, sess Session) error {
+	if s.cfg.Wire != nil && transport.Adoptable(r) {
+		return s.serveWiredSession(w, h, conn, first, sess)
+	}
 	c := newSocket(s, conn)
 	defer c.closeStreams()
 	m := newSessionMode(c, sess)

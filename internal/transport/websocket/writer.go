@@ -30,7 +30,7 @@ func (c *socket) tell(it item) {
 	c.mu.Lock()
 	c.items = append(c.items, it)
 	c.mu.Unlock()
-	c.wake.Wake()
+	c.waker.Wake()
 }
 
 // turn is what the writer does before it looks up again.
@@ -71,8 +71,8 @@ type writer struct {
 
 // write writes what there is to write until the socket has ended.
 func (c *socket) write(m mode) {
-	w := writer{socket: c, mode: m, vigil: newVigil(&c.srv.cfg, c.began)}
-	timer := time.NewTimer(w.vigil.wait(time.Now()))
+	w := writer{socket: c, mode: m, vigil: newVigil(&c.srv.cfg)}
+	timer := time.NewTimer(w.vigil.wait(c.age()))
 	defer timer.Stop()
 	for {
 		t := c.turn()
@@ -80,10 +80,10 @@ func (c *socket) write(m mode) {
 			w.goodbye(t)
 			return
 		}
-		due := w.vigil.due(time.Now())
+		due := w.vigil.due(c.age())
 		if t.idle() && !due {
 			w.rest()
-			timer.Reset(w.vigil.wait(time.Now()))
+			timer.Reset(w.vigil.wait(c.age()))
 			select {
 			case <-c.wake:
 			case <-timer.C:
@@ -153,8 +153,13 @@ func (w *writer) isActive(st *stream) bool {
 
 // poll writes what a subscription has, and reports whether it may have more.
 func (w *writer) poll(st *stream) (again bool) {
+	return w.polled(st, st.sub.Poll(w.ctx, &w.pen.batch, turnMessages, turnBytes))
+}
+
+// polled writes what a poll brought.
+func (w *writer) polled(st *stream, err error) (again bool) {
 	p := w.pen
-	if err := st.sub.Poll(w.ctx, &p.batch, turnMessages, turnBytes); err != nil {
+	if err != nil {
 		w.end(w.endOfPoll(st, err))
 		return false
 	}
@@ -207,7 +212,7 @@ func (w *writer) flush() error {
 			moved = now
 		}
 		w.conn.Bytes.Add(uint64(n))
-		w.vigil.wrote(int(n), began, now)
+		w.vigil.wrote(int(n), began.Sub(w.began), now.Sub(w.began))
 		switch {
 		case err == nil:
 		case !errors.Is(err, os.ErrDeadlineExceeded):
@@ -252,8 +257,8 @@ func (w *writer) tally() {
 	if p.answers > 0 {
 		w.queue.release(p.answers, p.replies)
 	}
-	if !p.pinged.IsZero() {
-		w.vigil.asked(p.pinged, time.Now())
+	if p.pinged != 0 {
+		w.vigil.asked(p.pinged, w.age())
 	}
 	if p.frames == 0 {
 		return
@@ -268,7 +273,7 @@ func (w *writer) tally() {
 
 // keepWatch pings, tells cursors, and gives a silent peer up.
 func (w *writer) keepWatch() {
-	v, now := &w.vigil, time.Now()
+	v, now := &w.vigil, w.age()
 	v.listen(time.Duration(w.heard.Load()), time.Duration(w.ponged.Load()))
 	if v.overdue(now) {
 		if !w.held.Load() {

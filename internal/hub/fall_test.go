@@ -1,0 +1,150 @@
+package hub_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"crier/internal/engine"
+	"crier/internal/engine/memory"
+	"crier/internal/hub"
+	"crier/internal/message"
+)
+
+// falling is an engine whose log of main can fall back: to that of another
+// engine, which has less and is of another epoch.
+type falling struct {
+	engine.Engine
+	log *fallingLog
+}
+
+func newFalling(t *testing.T) *falling {
+	t.Helper()
+	logs := make([]engine.Log, 2)
+	var e falling
+	for i, held := range []int{5, 2} {
+		eng := memory.New(memory.Config{Rand: func() uint16 { return uint16(i + 1) }})
+		t.Cleanup(func() { _ = eng.Close() })
+		l, err := eng.Log(t.Context(), hub.Main, engine.Memory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range held {
+			if _, err := l.Append(t.Context(), engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte("old")}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		logs[i] = l
+		if i == 0 {
+			e.Engine = eng
+		}
+	}
+	e.log = &fallingLog{Log: logs[0], next: logs[1]}
+	return &e
+}
+
+func (e *falling) Log(context.Context, string, engine.Durability) (engine.Log, error) {
+	return e.log, nil
+}
+
+type fallingLog struct {
+	engine.Log // as it was; what is not below is not asked for
+	next       engine.Log
+
+	mu    sync.Mutex
+	fell  bool
+	fn    func(engine.News)
+	asked func() // called once, after State was read and before it is told
+}
+
+func (l *fallingLog) now() engine.Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fell {
+		return l.next
+	}
+	return l.Log
+}
+
+// fall makes the log fall back.
+func (l *fallingLog) fall() {
+	l.mu.Lock()
+	l.fell = true
+	fn := l.fn
+	l.mu.Unlock()
+	fn(engine.News{Changed: true})
+}
+
+func (l *fallingLog) Append(ctx context.Context, b engine.Block) (engine.Receipt, error) {
+	return l.now().Append(ctx, b)
+}
+
+func (l *fallingLog) Read(ctx context.Context, q engine.Query) (engine.Page, error) {
+	return l.now().Read(ctx, q)
+}
+
+func (l *fallingLog) State(ctx context.Context) (engine.State, error) {
+	s, err := l.now().State(ctx)
+	l.mu.Lock()
+	asked := l.asked
+	l.asked = nil
+	l.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
+	return s, err
+}
+
+func (l *fallingLog) Listen(fn func(engine.News)) (stop func()) {
+	l.mu.Lock()
+	l.fn = fn
+	l.mu.Unlock()
+	first, second := l.Log.Listen(fn), l.next.Listen(fn)
+	return func() {
+		first()
+		second()
+	}
+}
+
+// A log may fall back while somebody subscribes: between the question where it
+// stands and the place in the table. What comes after is not to be taken for
+// what was there before.
+func TestLogFallsWhileSubscribing(t *testing.T) {
+	e := newFalling(t)
+	_, d := open(t, hub.Config{Engine: e})
+	told := hub.NewSignal()
+	witness, err := d.Subscribe(t.Context(), hub.Options{Filter: filter(t, "a"), Waker: told})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer witness.Close()
+	e.log.asked = func() {
+		e.log.fall()
+		<-told // the hub knows
+	}
+	news := hub.NewSignal()
+	s, err := d.Subscribe(t.Context(), hub.Options{Filter: filter(t, "a"), Waker: news})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	publish(t, d, "a", "new")
+	for late := time.After(10 * time.Second); ; {
+		var b hub.Batch
+		if err := s.Poll(t.Context(), &b, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.Entries) > 0 {
+			if got := string(b.Entries[0].Data); got != "new" || len(b.Entries) != 1 {
+				t.Errorf("got %q and %d more, want what came after", got, len(b.Entries)-1)
+			}
+			return
+		}
+		select {
+		case <-news:
+		case <-late:
+			t.Fatal("nothing came; the subscription waits for numbers that are gone")
+		}
+	}
+}

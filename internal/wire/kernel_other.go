@@ -1,0 +1,5 @@
+//go:build !linux
+
+package wire
+
+func newKernel() (Kernel, error) { return nil, ErrUnsupported }

@@ -1,0 +1,191 @@
+package wire
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// waitEvents is how many events a loop takes at a time.
+const waitEvents = 256
+
+// loop is a set of sockets and its two goroutines.
+type loop struct {
+	engine *Engine
+	kernel Kernel
+	wheel  wheel
+	began  time.Time
+	kick   chan struct{} // capacity 1: look at ready and the wheel again
+
+	readyMu sync.Mutex // guards the fields below
+	ready   []*Socket  // that asked for a turn
+	asleep  bool       // deliver has to be kicked
+
+	slotsMu sync.RWMutex // guards the fields below
+	slots   []*[slotChunk]slot
+	used    uint32 // slots that were ever given out
+	free    []uint32
+	closing bool
+}
+
+// slot is the place of a socket. Its generation tells a socket from those
+// that had the place before, of which events may still be told.
+type slot struct {
+	socket     *Socket
+	generation uint32
+}
+
+// slotChunk is how many slots are made at a time: they never move.
+const slotChunk = 256
+
+// at returns a slot that was given out. The caller holds slotsMu.
+func (l *loop) at(number uint32) *slot { return &l.slots[number/slotChunk][number%slotChunk] }
+
+func newLoop(e *Engine, k Kernel) *loop {
+	l := &loop{engine: e, kernel: k, began: time.Now(), kick: make(chan struct{}, 1)}
+	l.wheel.loop = l
+	return l
+}
+
+// now is the time since the loop began.
+func (l *loop) now() int64 { return int64(time.Since(l.began)) }
+
+// enter gives a socket its place and has the kernel watch it.
+func (l *loop) enter(s *Socket) error {
+	l.slotsMu.Lock()
+	if l.closing {
+		l.slotsMu.Unlock()
+		return ErrClosed
+	}
+	if n := len(l.free); n > 0 {
+		s.slot, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		s.slot = l.used
+		if l.used%slotChunk == 0 {
+			l.slots = append(l.slots, new([slotChunk]slot))
+		}
+		l.used++
+	}
+	l.at(s.slot).socket = s
+	data := l.at(s.slot).data(s.slot)
+	l.slotsMu.Unlock()
+	return l.kernel.Watch(int(s.fd), data)
+}
+
+func (p *slot) data(number uint32) uint64 { return uint64(p.generation)<<32 | uint64(number) }
+
+// leave gives a socket's place to others.
+func (l *loop) leave(s *Socket) {
+	l.slotsMu.Lock()
+	defer l.slotsMu.Unlock()
+	p := l.at(s.slot)
+	*p = slot{generation: p.generation + 1}
+	l.free = append(l.free, s.slot)
+}
+
+// find returns the socket that data was given out for, or nil if it is gone.
+func (l *loop) find(data uint64) *Socket {
+	l.slotsMu.RLock()
+	defer l.slotsMu.RUnlock()
+	number := uint32(data)
+	if number >= l.used || l.at(number).generation != uint32(data>>32) {
+		return nil
+	}
+	return l.at(number).socket
+}
+
+// schedule has a socket given a turn.
+func (l *loop) schedule(s *Socket) {
+	l.readyMu.Lock()
+	l.ready = append(l.ready, s)
+	kick := l.asleep
+	l.asleep = false
+	l.readyMu.Unlock()
+	if kick {
+		l.wake()
+	}
+}
+
+func (l *loop) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// deliver gives turns until the engine is closed.
+func (l *loop) deliver() {
+	w := &Worker{engine: l.engine}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var round []*Socket
+	for {
+		l.readyMu.Lock()
+		round, l.ready = l.ready, round[:0]
+		l.asleep = len(round) == 0
+		l.readyMu.Unlock()
+		for _, s := range round {
+			s.turn(w)
+		}
+		clear(round)
+		if cap(round) > 1024 && cap(round) > 8*len(round) { // after a storm
+			round = nil
+		}
+		next := l.wheel.fire(w)
+		w.over()
+		if len(round) > 0 {
+			continue
+		}
+		timer.Reset(next)
+		select {
+		case <-l.kick:
+		case <-timer.C:
+		case <-l.engine.life.Done():
+			return
+		}
+	}
+}
+
+// read waits for the kernel until it is closed.
+func (l *loop) read() {
+	w := &Worker{engine: l.engine}
+	events := make([]Event, waitEvents)
+	for {
+		n, err := l.kernel.Wait(events)
+		if err != nil {
+			if !errors.Is(err, ErrClosed) {
+				l.engine.log.Error("a loop of sockets has ended: its connections are not served any more", "error", err)
+			}
+			return
+		}
+		for _, ev := range events[:n] {
+			if s := l.find(ev.Data); s != nil {
+				s.event(w, ev)
+			}
+		}
+		w.over()
+	}
+}
+
+// close closes the sockets that are left.
+func (l *loop) close() {
+	l.slotsMu.Lock()
+	l.closing = true
+	var left []*Socket
+	for number := range l.used {
+		if s := l.at(number).socket; s != nil {
+			left = append(left, s)
+		}
+	}
+	l.slotsMu.Unlock()
+	w := &Worker{engine: l.engine}
+	for _, s := range left {
+		s.mu.Lock()
+		if s.fd >= 0 {
+			s.peerGone(w)
+			s.Close()
+		}
+		s.mu.Unlock()
+	}
+	_ = l.kernel.Close()
+}
