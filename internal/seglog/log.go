@@ -29,6 +29,7 @@ type Log struct {
 	segments atomic.Pointer[[]*segment] // oldest first; replaced, never changed
 	listing  sync.Mutex                 // held to replace it
 	removing sync.Mutex                 // one RemoveBefore at a time
+	settled  bool                       // no removal is without its directory sync; guarded by removing
 
 	batch   sync.Mutex
 	buf     []byte

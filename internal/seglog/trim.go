@@ -33,16 +33,32 @@ func (l *Log) RemoveBefore(seq uint64) error {
 		if s == nil {
 			return nil
 		}
-		if err := l.remove(s); err != nil {
+		err := l.settle()
+		if err != nil {
+			l.replace(func(view []*segment) []*segment { return slices.Insert(view, 0, s) })
+		} else {
+			err = l.remove(s)
+		}
+		if err != nil {
 			return fmt.Errorf("remove segment %016x: %w", s.number, err)
 		}
 	}
 }
 
+// settle sees to it that the removals before are on disk: if a crash took the
+// removal of an older segment back and not that of a newer, there would seem
+// to be a hole.
+func (l *Log) settle() error {
+	if l.settled {
+		return nil
+	}
+	err := l.fs.SyncDir(l.dir)
+	l.settled = err == nil
+	return err
+}
+
 // remove removes the file of the oldest segment, which is out of the list
-// already. The directory is synced after each one: if a crash took the removal
-// of an older segment back and not that of a newer, there would seem to be a
-// hole.
+// already, and syncs the directory.
 func (l *Log) remove(s *segment) error {
 	l.handles.remove(s, true)
 	if err := l.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -53,7 +69,8 @@ func (l *Log) remove(s *segment) error {
 	if err := l.fs.Remove(s.side); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.log.Warn("side file not removed", "file", s.side, "err", err)
 	}
-	return l.fs.SyncDir(l.dir)
+	l.settled = false
+	return l.settle()
 }
 
 // WriteSide writes the side file of a segment, whole or not at all. It may be

@@ -104,6 +104,38 @@ func TestRemoveFails(t *testing.T) {
 	wantSpans(t, contents(t, l, 0), whole(infos[2].First, infos[3].Last))
 }
 
+// TestRemoveIsSettled: while it is not known whether the removal of a segment
+// is on disk the next one stays, or a crash could leave a hole.
+func TestRemoveIsSettled(t *testing.T) {
+	for _, loss := range faultfs.Losses {
+		fsys, infos := sealedLog(t)
+		l := mustOpen(t, fsys, seglog.Options{})
+		fsys.SetFault(func(op faultfs.Op) faultfs.Fault {
+			if op.Kind == faultfs.SyncDir {
+				return broken
+			}
+			return faultfs.Fault{}
+		})
+		for range 3 {
+			if err := l.RemoveBefore(infos[2].Last); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		fsys.SetFault(nil)
+		if n := len(l.Segments()); n < 3 {
+			t.Errorf("%d segments are left of %d after removals that may not be on disk", n, len(infos))
+		}
+		l = mustOpen(t, fsys.Crash(loss), seglog.Options{})
+		if rec := l.Recovery(); len(rec.Damage) > 0 {
+			t.Errorf("loss %v: %+v", loss, rec)
+		}
+		if err := l.RemoveBefore(infos[2].Last); err != nil {
+			t.Fatal(err)
+		}
+		wantSpans(t, contents(t, l, 0), whole(infos[3].First, infos[3].Last))
+	}
+}
+
 // TestSideFiles follows a side file from the sealing of its segment to its
 // removal.
 func TestSideFiles(t *testing.T) {
