@@ -17,6 +17,24 @@ func web() *http.Client {
 	return &http.Client{Transport: t}
 }
 
+// keepAlive publishes over one connection, which is opened now and then kept.
+func keepAlive(t *testing.T) (post func(url, body string) (status int)) {
+	t.Helper()
+	tr := http.DefaultTransport.(*http.Transport).Clone()
+	tr.MaxConnsPerHost = 1
+	t.Cleanup(tr.CloseIdleConnections)
+	c := &http.Client{Transport: tr, Timeout: patience}
+	return func(url, body string) int {
+		t.Helper()
+		resp, err := c.Post(url, "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drained(resp.Body)
+		return resp.StatusCode
+	}
+}
+
 // answer is what came back of a request.
 type answer struct {
 	status int

@@ -108,6 +108,18 @@ func (b *logbook) has(msg string) bool {
 	return false
 }
 
+// count counts lines.
+func (b *logbook) count(msg string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.lines {
+		if strings.Contains(l.msg(), msg) {
+			n++
+		}
+	}
+	return n
+}
+
 // String gives the newest lines.
 func (b *logbook) String() string {
 	b.mu.Lock()

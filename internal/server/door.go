@@ -214,8 +214,8 @@ func (d *door) follow(c net.Conn, s http.ConnState) {
 	}
 }
 
-// scarce reports whether a connection got one of the last descriptors: the
-// system gives the lowest that is free.
+// scarce reports whether only the last descriptors are left beside that of a
+// connection. Its own says nothing of that: the wire leaves holes behind.
 func (d *door) scarce(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok || d.descriptors == 0 {
@@ -226,9 +226,9 @@ func (d *door) scarce(c net.Conn) bool {
 		return false // it will fail by itself
 	}
 	last := d.descriptors - min(spared, d.descriptors/8)
-	high := false
-	_ = rc.Control(func(fd uintptr) { high = fd >= uintptr(last) })
-	return high
+	free := 0
+	_ = rc.Control(func(fd uintptr) { free = nextDescriptor(fd) })
+	return free < 0 || free >= last
 }
 
 // turnAway closes a connection for want of descriptors.
