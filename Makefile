@@ -4,7 +4,7 @@ TOOL  = $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 PKG  ?= ./...
 
-.PHONY: help build run test lint fuzz bench crash
+.PHONY: help build run test lint fuzz bench crash soak
 
 help: ## what the targets do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,3 +35,6 @@ bench: ## run the benchmarks of PKG (all)
 
 crash: ## kill -9 the real binary under load, 100 times in a row
 	CRIER_CRASHES=100 $(GO) test -count=1 -timeout 60m -v -run TestKilledAtRandomMoments ./internal/e2e
+
+soak: ## ten minutes of 18,000 connections; needs 20,000 open files (ulimit -n)
+	CRIER_SOAK=10m CRIER_SOAK_CONNECTIONS=18000 $(GO) test -count=1 -timeout 30m -v -run TestSoak ./internal/e2e

@@ -11,7 +11,8 @@
 //   - qri, wspubsub: the clients of the ancestors, in other languages; pairs:
 //     what enters by any way leaves by every other. migrate: the pages for
 //     those who come from elsewhere, run as they are written.
-//   - disk: full, read-only. slow: a reader of a byte a second.
+//   - disk: full, read-only. slow: a reader of a byte a second. rude: peers
+//     that do what none should. flood: too many of them. soak: many, for long.
 //
 // Every server and browser that a test starts is killed and waited for in its
 // cleanup; ports are the kernel's choice. Nothing waits a given time for
@@ -21,5 +22,7 @@
 // Environment: CRIER_BINARY names a binary to test instead of building one
 // (say, with the race detector), CRIER_CRASHES how often the server is
 // killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser,
-// CRIER_REDIS a Redis for tests, CRIER_POSTGRES a database server's URL.
+// CRIER_REDIS a Redis for tests, CRIER_POSTGRES a database server's URL,
+// CRIER_SOAK and CRIER_SOAK_CONNECTIONS how long the soak takes and of how many
+// connections it is.
 package e2e
