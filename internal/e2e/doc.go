@@ -23,5 +23,6 @@
 // (say, with the race detector), CRIER_CRASHES how often the server is
 // killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser,
 // CRIER_REDIS a Redis for tests, CRIER_POSTGRES a database server's URL,
-// CRIER_SOAK and CRIER_SOAK_CONNECTIONS how long the soak takes and of how many connections it is.
+// CRIER_SOAK and CRIER_SOAK_CONNECTIONS how long the soak takes and of how many
+// connections it is.
 package e2e

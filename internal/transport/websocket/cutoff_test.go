@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	coder "github.com/coder/websocket"
+	dto "github.com/prometheus/client_model/go"
 
 	"crier/internal/transport/transporttest"
 	"crier/internal/transport/websocket"
@@ -32,8 +33,8 @@ func TestCutOff(t *testing.T) {
 	}
 	s := newSite(t, websocket.Config{Wire: engine})
 	srv := s.listen(false)
-	for range 3 {
-		if c, _, err := coder.Dial(patient(t), srv.URL+"/a", nil); err == nil {
+	for _, protocols := range [][]string{nil, {websocket.Protocol}, nil, {websocket.Protocol}} {
+		if c, _, err := coder.Dial(patient(t), srv.URL+"/a", &coder.DialOptions{Subprotocols: protocols}); err == nil {
 			_ = c.CloseNow()
 			t.Error("it was taken over")
 		}
@@ -41,5 +42,9 @@ func TestCutOff(t *testing.T) {
 	s.serving.Wait()
 	if n := s.table.Len(); n != 0 {
 		t.Errorf("%d connections are left", n)
+	}
+	var m dto.Metric
+	if err := s.metrics.Refused.WithLabelValues("descriptors").Write(&m); err != nil || m.Counter.GetValue() != 4 {
+		t.Errorf("%v counted, %v; want 4", m.Counter.GetValue(), err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"crier/internal/engine"
 	"crier/internal/hub"
 	"crier/internal/message"
 	"crier/internal/problem"
@@ -34,27 +35,91 @@ func (m *sessionMode) admit(op frame.Op) (take bool, end *ending) {
 	return false, &e
 }
 
-func (m *sessionMode) together() int { return 1 }
+// together: publishes that came while the last one was under way may make one
+// block.
+func (m *sessionMode) together() int { return maxInFlight }
 
 func (m *sessionMode) handle(ctx context.Context, requests []request) bool {
-	for _, r := range requests {
-		it := m.answer(ctx, r.data)
-		it.counts = true
-		m.socket.queue.answer(len(it.frame))
-		m.socket.tell(it)
+	list := make([]asked, len(requests))
+	for i, r := range requests {
+		list[i].ref, list[i].call, list[i].err = parseRequest(r.data)
+	}
+	for len(list) > 0 && m.socket.life.Err() == nil {
+		n := joinable(list)
+		if n < 2 || !m.publishJoined(ctx, list[:n]) {
+			for _, a := range list[:n] {
+				m.reply(m.answer(ctx, a))
+			}
+		}
+		list = list[n:]
 	}
 	return true
 }
 
+// asked is a request that was read.
+type asked struct {
+	ref  string
+	call call
+	err  error
+}
+
+// joinable counts the requests, of which the first is one, that can be
+// published as one block: publishes to one topic, without idempotency keys,
+// which are of a request.
+func joinable(list []asked) int {
+	total, topicName := 0, ""
+	for i, a := range list {
+		c, ok := a.call.(callPublish)
+		if !ok || a.err != nil || c.publication.IdempotencyKey != "" || i > 0 && c.publication.Topic != topicName {
+			return max(i, 1)
+		}
+		topicName = c.publication.Topic
+		if total += len(c.publication.Messages); total > engine.MaxBlock {
+			return max(i, 1)
+		}
+	}
+	return len(list)
+}
+
+// publishJoined publishes requests as one block. If that fails nothing was
+// published, and which of them is at fault is for each alone to find out.
+func (m *sessionMode) publishJoined(ctx context.Context, list []asked) bool {
+	var whole Publication
+	for _, a := range list {
+		p := a.call.(callPublish).publication
+		whole.Topic, whole.Batch = p.Topic, true
+		whole.Messages = append(whole.Messages, p.Messages...)
+	}
+	r, err := m.session.Publish(ctx, whole)
+	if err != nil {
+		return false
+	}
+	m.socket.conn.Received.Add(uint64(r.N))
+	first := r.First
+	for _, a := range list {
+		p := a.call.(callPublish).publication
+		part := r
+		part.First, part.N = first, len(p.Messages)
+		first.Seq += uint64(part.N)
+		m.reply(item{frame: publishedAnswer(a.ref, &p, part)})
+	}
+	return true
+}
+
+func (m *sessionMode) reply(it item) {
+	it.counts = true
+	m.socket.queue.answer(len(it.frame))
+	m.socket.tell(it)
+}
+
 // answer carries out one request.
-func (m *sessionMode) answer(ctx context.Context, data []byte) item {
-	ref, c, err := parseRequest(data)
-	var it item
+func (m *sessionMode) answer(ctx context.Context, a asked) item {
+	it, err := item{}, a.err
 	if err == nil {
-		it, err = m.carryOut(ctx, ref, c)
+		it, err = m.carryOut(ctx, a.ref, a.call)
 	}
 	if err != nil {
-		return item{frame: errorAnswer(ref, m.socket.srv.problemOf(err))}
+		return item{frame: errorAnswer(a.ref, m.socket.srv.problemOf(err))}
 	}
 	return it
 }

@@ -1,6 +1,7 @@
 package websocket_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -450,5 +451,54 @@ func TestRequestsAreAnsweredInOrder(t *testing.T) {
 			}
 		}
 		synctest.Wait()
+	})
+}
+
+// Publishes that wait while one is under way are stored together, each
+// answered as if it were alone, and one that fails does not hurt the others.
+func TestWaitingPublishesAreJoined(t *testing.T) {
+	bubble(t, websocket.Config{}, func(t *testing.T, s *site) {
+		calls := 0
+		s.publish = func(context.Context, websocket.Publication) error {
+			calls++
+			time.Sleep(time.Second)
+			return nil
+		}
+		p := s.connect("/", "crier.v1.json")
+		go func() {
+			for i := range 40 {
+				topicName := "a"
+				if i == 20 {
+					topicName = "secret" // refused
+				}
+				p.send(text(fmt.Sprintf(`{"type":"publish","ref":"%d","topic":"%s","messages":[{"data":"%d"},{"data":"%d+"}]}`, i, topicName, i, i)))
+			}
+		}()
+		last := uint64(0)
+		for i := range 40 {
+			f := p.frame()
+			if f.Ref != fmt.Sprint(i) || (f.Type == "error") != (i == 20) {
+				t.Fatalf("answer %d: %+v", i, f)
+			}
+			if i == 20 {
+				continue
+			}
+			if len(f.Messages) != 2 {
+				t.Fatalf("answer %d: %+v", i, f)
+			}
+			for _, m := range f.Messages {
+				id, err := message.ParseID(m.ID)
+				if err != nil || id.Seq != last+1 {
+					t.Fatalf("answer %d: id %s after %d", i, m.ID, last)
+				}
+				last = id.Seq
+			}
+		}
+		if got := s.history(); len(got) != 78 || got[0] != "a 0" || got[77] != "a 39+" {
+			t.Errorf("the log has %d messages", len(got))
+		}
+		if calls > 12 {
+			t.Errorf("40 publishes in %d blocks", calls)
+		}
 	})
 }

@@ -60,7 +60,7 @@ func (s *Server) serveWiredSession(w http.ResponseWriter, h Handshake, conn *tra
 	conn.Detach(c)
 	if err := s.cfg.Wire.Adopt(nc, &c.Socket, c, initial, func(*wire.Worker) { c.begin(h) }); err != nil {
 		_ = nc.Close()
-		s.cfg.Logger.Warn("a socket was cut off", "error", err)
+		s.flows.CutOff(s.cfg.Logger, err)
 		c.finish(lost)
 	}
 	return nil
