@@ -69,8 +69,8 @@ func Storm(ctx context.Context, t *Target, o StormOptions) (*StormResult, error)
 	s.away.Store(int64(o.Subscribers))
 	who.came = s.came
 	o.Progress(fmt.Sprintf("%d come back", o.Subscribers))
-	s.begun = time.Now()
 	m := startMeter(t.PID)
+	s.begun = m.begun
 	subs, err := subscribe(ctx, srv, domains, 1, []*sender{from}, who)
 	if err != nil {
 		return nil, err

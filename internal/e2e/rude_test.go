@@ -80,7 +80,7 @@ func (r *rude) endsSoon(t *testing.T) string {
 func (r *rude) code(t *testing.T) ws.StatusCode {
 	t.Helper()
 	for {
-		f, err := ws.ReadFrame(r.in)
+		f, err := readFrame(r.in)
 		if err != nil {
 			t.Fatalf("no close frame: %v", err)
 		}
@@ -215,7 +215,7 @@ func TestRudePeers(t *testing.T) {
 				t.Errorf("status %d", resp.StatusCode)
 			}
 			r.spells(t, clientFrame(ws.NewPingFrame([]byte("slowly"))))
-			if f, err := ws.ReadFrame(r.in); err != nil || f.Header.OpCode != ws.OpPong || string(f.Payload) != "slowly" {
+			if f, err := readFrame(r.in); err != nil || f.Header.OpCode != ws.OpPong || string(f.Payload) != "slowly" {
 				t.Errorf("%+v, %v", f, err)
 			}
 			r.spells(t, clientFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, ""))))
@@ -261,4 +261,18 @@ func TestRudePeers(t *testing.T) {
 	}
 	c.CloseIdleConnections()
 	eventually(t, "descriptors as before", func() bool { return s.metric(t, "process_open_fds") <= files+1 })
+}
+
+// readFrame reads a WebSocket frame of at most a MiB.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Length > 1<<20 {
+		return ws.Frame{}, fmt.Errorf("a frame of %d bytes", h.Length)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }

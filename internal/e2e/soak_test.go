@@ -148,7 +148,7 @@ func (s *soaker) events(in *bufio.Reader) error {
 // frames reads a WebSocket.
 func (s *soaker) frames(conn net.Conn, in *bufio.Reader) error {
 	for {
-		f, err := ws.ReadFrame(in)
+		f, err := readFrame(in)
 		if err != nil {
 			return err
 		}

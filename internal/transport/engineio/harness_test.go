@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -307,7 +308,7 @@ func (w *wire) frame(f ws.Frame) {
 // read gives the next frame.
 func (w *wire) read() (ws.OpCode, string) {
 	w.t.Helper()
-	f, err := ws.ReadFrame(w.r)
+	f, err := readFrame(w.r)
 	if err != nil {
 		w.t.Fatalf("read a frame: %v", err)
 	}
@@ -341,4 +342,18 @@ func (w *wire) closes(code ws.StatusCode) {
 	}
 	_ = ws.WriteFrame(w.nc, ws.MaskFrame(ws.NewCloseFrame(nil)))
 	_ = w.nc.Close()
+}
+
+// readFrame reads a WebSocket frame of at most a MiB.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Length > 1<<20 {
+		return ws.Frame{}, fmt.Errorf("a frame of %d bytes", h.Length)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }

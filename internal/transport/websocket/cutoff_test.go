@@ -40,6 +40,7 @@ func TestCutOff(t *testing.T) {
 		}
 	}
 	s.serving.Wait()
+	_ = engine.Close() // waits for what is still being let go of
 	if n := s.table.Len(); n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
