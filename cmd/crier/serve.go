@@ -18,9 +18,11 @@ import (
 // serveCmd is crier serve: settings in, a server until a signal.
 type serveCmd struct {
 	config.Serve
+	ancestors map[string]config.Ancestor // settings that only names of other systems say
 }
 
-// BeforeResolve has the configuration file stand behind flags and environment.
+// BeforeResolve has the configuration file stand behind flags and environment,
+// and behind that what the environment names of the systems before Crier say.
 func (c *serveCmd) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
 	path := os.Getenv("CRIER_CONFIG")
 	for _, p := range ctx.Path {
@@ -28,22 +30,15 @@ func (c *serveCmd) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pa
 			path = ctx.FlagValue(p.Flag).(string)
 		}
 	}
-	if path == "" {
-		return nil
-	}
-	known := map[string]bool{}
-	for _, f := range trace.Node().Flags {
-		known[f.Name] = f.Name != "config" && f.Name != "help"
-	}
-	file, err := os.Open(path)
+	settings, err := readSettings(path, trace)
 	if err != nil {
-		return fmt.Errorf("configuration file: %w", err)
+		return err
 	}
-	defer file.Close()
-	settings, err := config.ReadFile(file, func(name string) bool { return known[name] })
-	if err != nil {
-		return fmt.Errorf("configuration file %s: %w", path, err)
+	ancestors := map[string]config.Ancestor{}
+	for _, a := range config.Ancestors(os.LookupEnv) {
+		ancestors[a.Setting] = a
 	}
+	c.ancestors = map[string]config.Ancestor{}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
 		for _, name := range f.Envs {
 			if _, set := os.LookupEnv(name); set {
@@ -51,12 +46,37 @@ func (c *serveCmd) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pa
 			}
 		}
 		values := settings[f.Name]
+		if a, said := ancestors[f.Name]; said && len(values) == 0 {
+			values = a.Values
+			c.ancestors[f.Name] = a
+		}
 		if len(values) == 0 {
 			return nil, nil
 		}
 		return strings.Join(values, ","), nil
 	}))
 	return nil
+}
+
+// readSettings reads a configuration file; no path: none.
+func readSettings(path string, trace *kong.Path) (config.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	known := map[string]bool{}
+	for _, f := range trace.Node().Flags {
+		known[f.Name] = f.Name != "config" && f.Name != "help"
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	defer file.Close()
+	settings, err := config.ReadFile(file, func(name string) bool { return known[name] })
+	if err != nil {
+		return nil, fmt.Errorf("configuration file %s: %w", path, err)
+	}
+	return settings, nil
 }
 
 // Run serves until SIGTERM or an interrupt; a second one ends at once.
@@ -67,7 +87,11 @@ func (c *serveCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	return server.Run(ctx, c.Serve, version(), logger(c.LogLevel, c.LogFormat))
+	log := logger(c.LogLevel, c.LogFormat)
+	for setting, a := range c.ancestors {
+		log.Info("a setting is taken from names of the system before", "setting", setting, "names", strings.Join(a.Names, " "))
+	}
+	return server.Run(ctx, c.Serve, version(), log)
 }
 
 // logger writes to stderr.

@@ -33,6 +33,11 @@ type Serve struct {
 	JWTIssuer      string   `name:"jwt-issuer" help:"Take only JWTs of this issuer." placeholder:"ISS" env:"CRIER_JWT_ISSUER" group:"Who"`
 	JWTAudience    string   `name:"jwt-audience" help:"Take only JWTs for this audience." placeholder:"AUD" env:"CRIER_JWT_AUDIENCE" group:"Who"`
 
+	Dialects         []string `help:"Dialects of the systems before Crier that are served; none: none." default:"realizehit" enum:"realizehit,none" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
+	OpenDialects     []string `help:"Dialects that let everybody in, also while the server is closed." enum:"realizehit" placeholder:"NAME,…" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
+	Redis            string   `help:"The Redis that dialects publish to and listen on." placeholder:"redis://HOST:PORT" env:"CRIER_REDIS" group:"Dialects"`
+	RealizehitPrefix string   `help:"Path at which realizehit's publishers post." default:"/" env:"CRIER_REALIZEHIT_PREFIX" group:"Dialects"`
+
 	Durability     string   `help:"What an acknowledged publish survives, for domains that don't say: fsync (power loss), async (a crash of the process), memory (nothing)." default:"fsync" enum:"fsync,async,memory" env:"CRIER_DURABILITY" group:"Messages"`
 	RetentionAge   Duration `help:"How long messages are kept, for domains that don't say." default:"7d" env:"CRIER_RETENTION_AGE" group:"Messages"`
 	RetentionBytes Size     `help:"How many bytes of data and topics are kept, for domains that don't say." default:"1GiB" env:"CRIER_RETENTION_BYTES" group:"Messages"`
@@ -80,6 +85,9 @@ func (s *Serve) Validate() error {
 				return fmt.Errorf("--trusted-proxies: %q is neither an address nor a network such as 10.0.0.0/8", p)
 			}
 		}
+	}
+	if err := s.validateDialects(); err != nil {
+		return err
 	}
 	return s.validateLimits()
 }

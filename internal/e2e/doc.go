@@ -6,6 +6,7 @@
 //     is there once and in order for every subscriber that resumes.
 //   - browser: pages in a real Chromium lose the server and go on when it is
 //     back.
+//   - engineio, realizehit: the clients of others, from npm, in testdata/node.
 //   - life, access: starting, stopping, who may do what, TLS, settings.
 //   - disk: full, read-only. slow: a reader of a byte a second.
 //
@@ -16,5 +17,6 @@
 //
 // Environment: CRIER_BINARY names a binary to test instead of building one
 // (say, with the race detector), CRIER_CRASHES how often the server is
-// killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser.
+// killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser,
+// CRIER_REDIS a Redis for tests.
 package e2e

@@ -39,6 +39,7 @@ type Domain struct {
 	tail      tail
 	index     topic.Index[*Subscription]
 	subs      map[*Subscription]struct{}
+	interests map[*interest]struct{}
 
 	keysMu sync.Mutex
 	keys   map[engine.Key]struct{} // idempotency keys under way

@@ -112,6 +112,7 @@ func (d *Domain) Subscribe(ctx context.Context, o Options) (*Subscription, error
 	if floor := s.floor.Load(); floor < d.tail.head() {
 		s.next.Store(floor + 1)
 	}
+	d.interested(s, 1)
 	d.mu.Unlock()
 	d.hub.metrics.Subscriptions.Inc()
 	return s, nil
@@ -187,6 +188,7 @@ func (s *Subscription) Close() {
 	for _, p := range s.filter.Patterns() {
 		d.index.Remove(p, s)
 	}
+	d.interested(s, -1)
 	d.mu.Unlock()
 	if r := s.retry.Load(); r != nil {
 		r.stop()

@@ -11,7 +11,7 @@ import (
 // operatorHandler is what the operator's listener serves.
 func (s *Server) operatorHandler(token access.OperatorToken) (http.Handler, error) {
 	a, err := admin.New(admin.Config{
-		Hub: s.hub, Access: s.access, Operator: token, Table: s.table, State: s.state.get,
+		Hub: s.hub, Access: s.access, Operator: token, Table: s.table, State: s.stateNow, Checks: s.checks(),
 		Gatherer: s.metrics, Registerer: s.metrics, Metrics: admin.NewMetrics(s.metrics), Logger: s.log, Version: s.version,
 	})
 	if err != nil {

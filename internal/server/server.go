@@ -19,6 +19,7 @@ import (
 	"crier/internal/access"
 	"crier/internal/admin"
 	"crier/internal/config"
+	"crier/internal/dialect/realizehit"
 	"crier/internal/engine"
 	"crier/internal/httpapi"
 	"crier/internal/hub"
@@ -45,6 +46,9 @@ type Server struct {
 	public   *http.Server
 	operator *http.Server
 	state    state
+
+	realizehit *realizehit.Dialect // nil: it is not served
+	redis      *realizehit.Redis   // nil: there is none
 
 	listeners []net.Listener
 	admin     net.Listener
@@ -104,6 +108,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open domains: %w", err)
 	}
+	if err := s.openRedis(ctx); err != nil {
+		return err
+	}
 	if s.wire, err = wire.New(wire.Config{Logger: s.log}); err != nil && !errors.Is(err, wire.ErrUnsupported) {
 		return fmt.Errorf("start the loops of sockets: %w", err)
 	}
@@ -153,9 +160,10 @@ func (s *Server) openAccess(ctx context.Context, token access.OperatorToken) err
 }
 
 func (s *Server) publicHandler() http.Handler {
-	return httpapi.New(httpapi.Config{
+	rate := access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now)
+	api := httpapi.New(httpapi.Config{
 		Hub: s.hub, Access: s.access, Table: s.table,
-		Rate: access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now),
+		Rate: rate,
 		SSE:  sse.New(sse.Config{Hub: s.hub, Wire: s.wire, Metrics: s.table.Metrics(), Logger: s.log, Heartbeat: s.cfg.Heartbeat}),
 		Pull: pull.New(pull.Config{Hub: s.hub, Metrics: s.table.Metrics(), Heartbeat: s.cfg.Heartbeat}),
 		WebSocket: websocket.New(websocket.Config{
@@ -167,6 +175,7 @@ func (s *Server) publicHandler() http.Handler {
 		Metrics: httpapi.NewMetrics(s.metrics),
 		Version: s.version,
 	})
+	return s.withRealizehit(api, rate)
 }
 
 // close ends what open began, in the reverse order.
@@ -179,6 +188,12 @@ func (s *Server) close() error {
 	}
 	if s.manage != nil {
 		s.manage.Close()
+	}
+	if s.realizehit != nil {
+		s.realizehit.Close()
+	}
+	if s.redis != nil {
+		s.redis.Close()
 	}
 	if s.wire != nil {
 		errs = append(errs, s.wire.Close())

@@ -77,3 +77,14 @@ async function ask(url, options, header) {
     abort.abort();
   }
 }
+
+// engineIO connects with engine.io-client, which the page has to have, and
+// sends a text.
+function engineIO(url, transports, text) {
+  const socket = eio(url.replace('http', 'ws'), {path: '/ws', transports});
+  socket.on('open', () => { life.push('open'); socket.send(text); });
+  socket.on('upgrade', () => life.push('upgraded'));
+  socket.on('close', why => life.push('closed ' + why));
+  socket.on('error', e => life.push('error ' + e));
+  socket.on('message', data => got.push({kind: 'engine.io', id: '', data}));
+}
