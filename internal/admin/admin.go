@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"crier/internal/access"
+	"crier/internal/dialect/pushcart/account"
 	"crier/internal/hub"
 	"crier/internal/transport"
 )
@@ -44,13 +45,15 @@ type Check struct {
 	Do   func(ctx context.Context) error
 }
 
-// Config is what the listener needs. Hub, Access, Table, State and Gatherer
-// are required.
+// Config is what the listener needs. Hub, Access, Table, Apps, Clients, State
+// and Gatherer are required.
 type Config struct {
 	Hub      *hub.Hub
 	Access   *access.Authority
 	Operator access.OperatorToken // the one that Access has; it is let in also from where many bad ones came
 	Table    *transport.Table
+	Apps     *account.Accounts   // of Pushcart
+	Clients  *account.Accounts   // of Pushcart
 	State    func() State        // asked at each look; does not block
 	Checks   []Check             // nil: the engine, through Hub
 	Gatherer prometheus.Gatherer // what /metrics shows
@@ -80,8 +83,8 @@ type Admin struct {
 // New makes the handler. The caller must Close it after the listener, before
 // the hub.
 func New(cfg Config) (*Admin, error) {
-	if cfg.Hub == nil || cfg.Access == nil || cfg.Table == nil || cfg.State == nil || cfg.Gatherer == nil {
-		return nil, errors.New("admin: Hub, Access, Table, State and Gatherer are required")
+	if cfg.Hub == nil || cfg.Access == nil || cfg.Table == nil || cfg.Apps == nil || cfg.Clients == nil || cfg.State == nil || cfg.Gatherer == nil {
+		return nil, errors.New("admin: Hub, Access, Table, Apps, Clients, State and Gatherer are required")
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics(nil)

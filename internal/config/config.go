@@ -33,9 +33,10 @@ type Serve struct {
 	JWTIssuer      string   `name:"jwt-issuer" help:"Take only JWTs of this issuer." placeholder:"ISS" env:"CRIER_JWT_ISSUER" group:"Who"`
 	JWTAudience    string   `name:"jwt-audience" help:"Take only JWTs for this audience." placeholder:"AUD" env:"CRIER_JWT_AUDIENCE" group:"Who"`
 
-	Dialects         []string `help:"Dialects of the systems before Crier that are served; none: none." default:"realizehit" enum:"realizehit,none" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
+	Dialects         []string `help:"Dialects of the systems before Crier that are served; none: none." default:"pushcart,realizehit" enum:"pushcart,realizehit,none" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
 	OpenDialects     []string `help:"Dialects that let everybody in, also while the server is closed." enum:"realizehit" placeholder:"NAME,…" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
 	Redis            string   `help:"The Redis that dialects publish to and listen on." placeholder:"redis://HOST:PORT" env:"CRIER_REDIS" group:"Dialects"`
+	AuthToken        string   `help:"Token that registers clients of Pushcart (POST /clients); unless given, nobody can register there." placeholder:"TOKEN" env:"CRIER_AUTH_TOKEN" group:"Dialects"`
 	RealizehitPrefix string   `help:"Path at which realizehit's publishers post." default:"/" env:"CRIER_REALIZEHIT_PREFIX" group:"Dialects"`
 
 	Durability     string   `help:"What an acknowledged publish survives, for domains that don't say: fsync (power loss), async (a crash of the process), memory (nothing)." default:"fsync" enum:"fsync,async,memory" env:"CRIER_DURABILITY" group:"Messages"`

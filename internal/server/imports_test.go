@@ -41,10 +41,12 @@ var below = map[string][]string{
 	"internal/transport/engineio":        {"internal/transport", "internal/transport/engineio/packet", "internal/transport/websocket/frame", "internal/hub"},
 	"internal/transport/engineio/packet": {},
 	"internal/dialect/name":              {},
+	"internal/dialect/pushcart":          {"internal/access", "internal/dialect/pushcart/account", "internal/hub", "internal/engine", "internal/transport", "internal/message", "internal/topic"},
+	"internal/dialect/pushcart/account":  {"internal/engine"},
 	"internal/dialect/realizehit":        {"internal/access", "internal/dialect/name", "internal/hub", "internal/engine", "internal/transport", "internal/transport/engineio", "internal/message", "internal/topic"},
 	"examples/engineio-echo":             {"internal/transport", "internal/transport/engineio"},
 	"internal/httpapi":                   {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/", "internal/message", "internal/topic"},
-	"internal/admin":                     {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
+	"internal/admin":                     {"internal/dialect/pushcart/account", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
 	"internal/server":                    {"internal/"},
 	"internal/e2e":                       {"client"},
 }

@@ -12,6 +12,7 @@ import (
 func (s *Server) operatorHandler(token access.OperatorToken) (http.Handler, error) {
 	a, err := admin.New(admin.Config{
 		Hub: s.hub, Access: s.access, Operator: token, Table: s.table, State: s.stateNow, Checks: s.checks(),
+		Apps: s.pushcart.apps, Clients: s.pushcart.clients,
 		Gatherer: s.metrics, Registerer: s.metrics, Metrics: admin.NewMetrics(s.metrics), Logger: s.log, Version: s.version,
 	})
 	if err != nil {
