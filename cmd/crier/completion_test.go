@@ -24,7 +24,7 @@ func TestComplete(t *testing.T) {
 		line string // what follows crier; the last word is being completed
 		want string // some of them with "…"
 	}{
-		{"", "serve publish subscribe key domain bench version completion"},
+		{"", "serve publish subscribe key addapp addclient app client domain bench version completion"},
 		{"s", "serve subscribe"},
 		{"_", ""},
 		{"key ", "create list revoke"},
