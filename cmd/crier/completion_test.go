@@ -84,7 +84,7 @@ func TestCompletionBash(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ words, want string }{
-		{`crier ""`, "serve|publish|subscribe|key|domain|bench|version|completion"},
+		{`crier ""`, "serve|publish|subscribe|key|addapp|addclient|app|client|domain|bench|version|completion"},
 		{`crier su`, "subscribe"},
 		{`crier domain set --durability = f`, "fsync"},
 		{`crier key create --exp`, "--expires"},
