@@ -237,6 +237,8 @@ func (h *Hub) maintain(ctx context.Context) {
 				h.log.Warn("domains not reloaded", "error", err)
 			}
 		case <-second.C:
+			now := h.now()
+			h.pieces.drop(func(p *Piece) bool { return now.Sub(p.used) > keptFor })
 			for _, d := range h.Domains() {
 				if err := d.trim(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, engine.ErrClosed) {
 					h.log.Warn("retention not enforced", "domain", d.name, "error", err)

@@ -16,8 +16,10 @@ const (
 	// pieceMessages and pieceBytes are about what a piece of history holds.
 	pieceMessages = 4096
 	pieceBytes    = 192 << 10
-	// keptPieces is how many are kept for others, of all domains together.
+	// keptPieces is how many are kept for others, of all domains together, and
+	// keptFor for how long after the last one that wanted it.
 	keptPieces = 32
+	keptFor    = 10 * time.Second
 )
 
 // Piece is a piece of history in one encoding: frames side by side, in order.
@@ -32,6 +34,7 @@ type Piece struct {
 	next   uint64    // everything that matches after .. next is in the piece or has expired
 	until  time.Time // when the first of the messages expires; zero: none does
 	marks  []pieceMark
+	used   time.Time     // guarded by the lock of pieces
 	made   chan struct{} // closed when the fields above are set
 	err    error
 }
@@ -165,9 +168,10 @@ func (c *pieces) find(s *Subscription, enc *Encoding, after uint64) (p *Piece, r
 		}
 		copy(c.list[i:], c.list[i+1:])
 		c.list[len(c.list)-1] = p
+		p.used = now
 		return p, true
 	}
-	p = &Piece{domain: s.domain, enc: enc, filter: filter, after: after, made: make(chan struct{})}
+	p = &Piece{domain: s.domain, enc: enc, filter: filter, after: after, used: now, made: make(chan struct{})}
 	if len(c.list) >= keptPieces {
 		c.list = slices.Delete(c.list, 0, 1)
 	}

@@ -50,7 +50,7 @@ type Listen struct {
 
 // Info says whose connection it is.
 type Info struct {
-	Transport string // "sse", "websocket", "ndjson", "page"
+	Transport string // "sse", "websocket", "ndjson", "page", "engineio"
 	Remote    netip.Addr
 	Domain    string
 	// Name of the identity, for people; never a secret.

@@ -5,17 +5,21 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 )
+
+// told is an error in the words of the ancestor, or like them, for clients.
+type told string
+
+func (t told) Error() string { return string(t) }
 
 // What clients are told.
 const (
-	errUnknown    = "Unable to attend request"
-	errNotJSON    = "The message is not a JSON object"
-	errBinary     = "Binary messages are not understood; send JSON text"
-	errLongID     = "The id is neither a string nor a number, or longer than 128 bytes"
-	errSubscribed = "Already subscribed to this pattern"
-	errMissing    = "Not subscribed to this pattern"
+	errUnknown    told = "Unable to attend request"
+	errNotJSON    told = "The message is not a JSON object"
+	errBinary     told = "Binary messages are not understood; send JSON text"
+	errLongID     told = "The id is neither a string nor a number, or longer than 128 bytes"
+	errSubscribed told = "Already subscribed to this pattern"
+	errMissing    told = "Not subscribed to this pattern"
 )
 
 // maxID bounds the id of an action, which its answer repeats.
@@ -45,14 +49,14 @@ const (
 func parseAction(data []byte) (a action, v verb, err error) {
 	if json.Unmarshal(data, &a) != nil || bytes.TrimSpace(data)[0] != '{' {
 		a = action{ID: madeID()}
-		return a, verbUnknown, errors.New(errNotJSON)
+		return a, verbUnknown, errNotJSON
 	}
 	switch {
 	case len(a.ID) == 0 || string(a.ID) == "null":
 		a.ID = madeID()
 	case len(a.ID) > maxID || a.ID[0] == '{' || a.ID[0] == '[':
 		a.ID = madeID()
-		return a, verbUnknown, errors.New(errLongID)
+		return a, verbUnknown, errLongID
 	}
 	switch {
 	case a.Act != nil:
@@ -73,7 +77,7 @@ func parseAction(data []byte) (a action, v verb, err error) {
 		}
 	}
 	if v == verbUnknown {
-		return a, v, errors.New(errUnknown)
+		return a, v, errUnknown
 	}
 	return a, v, nil
 }

@@ -58,6 +58,7 @@ type Redis struct {
 	share   *share
 	hearing *hearing
 
+	unwatch func() // the domain's subscriptions
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -107,8 +108,7 @@ func OpenRedis(ctx context.Context, cfg RedisConfig) (*Redis, error) {
 	r.share = newShare(r)
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
-	stopWants := cfg.Domain.Interest(r.wants.tell)
-	context.AfterFunc(life, stopWants)
+	r.unwatch = cfg.Domain.Interest(r.wants.tell)
 	r.running.Go(func() { r.connect(life) })
 	r.running.Go(func() { r.outgo.run(life) })
 	r.running.Go(func() { r.intake.run(life) })
@@ -120,6 +120,7 @@ func OpenRedis(ctx context.Context, cfg RedisConfig) (*Redis, error) {
 // Close publishes what waits to be, for a little while, and ends everything.
 func (r *Redis) Close() {
 	r.outgo.flush(lastWords)
+	r.unwatch()
 	r.stop()
 	r.running.Wait()
 	if c := r.client.Load(); c != nil {

@@ -76,7 +76,7 @@ func (b *sub) Wake() {
 func (s *socket) Receive(ctx context.Context, m engineio.Message) {
 	a, v, err := parseAction(m.Data)
 	if m.Binary {
-		a, v, err = action{ID: madeID()}, verbUnknown, errors.New(errBinary)
+		a, v, err = action{ID: madeID()}, verbUnknown, errBinary
 	}
 	var p Pattern
 	if err == nil && v != verbPing {
@@ -131,9 +131,9 @@ func (s *socket) subscribe(ctx context.Context, p Pattern) (*sub, error) {
 	s.mu.Unlock()
 	switch {
 	case there:
-		return nil, errors.New(errSubscribed)
+		return nil, errSubscribed
 	case n >= d.cfg.MaxPatterns:
-		return nil, fmt.Errorf("Subscribed to %d patterns, the limit of a connection", n)
+		return nil, told(fmt.Sprintf("Subscribed to %d patterns, the limit of a connection", n))
 	}
 	filter, err := p.filter()
 	if err != nil {
@@ -151,7 +151,7 @@ func (s *socket) subscribe(ctx context.Context, p Pattern) (*sub, error) {
 	if s.closed {
 		s.mu.Unlock()
 		one.sub.Close()
-		return nil, errors.New(errUnknown)
+		return nil, errUnknown
 	}
 	s.subs[canonical] = one
 	s.mu.Unlock()
@@ -165,7 +165,7 @@ func (s *socket) subscribe(ctx context.Context, p Pattern) (*sub, error) {
 // fault is what a client is told of a fault of the server.
 func (d *Dialect) fault(err error) error {
 	d.cfg.Logger.Warn("realizehit: not subscribed", "error", err)
-	return errors.New(textFault)
+	return told(textFault)
 }
 
 func (s *socket) unsubscribe(p Pattern) error {
@@ -178,7 +178,7 @@ func (s *socket) unsubscribe(p Pattern) error {
 	}
 	s.mu.Unlock()
 	if one == nil {
-		return errors.New(errMissing)
+		return errMissing
 	}
 	s.session.Conn().Untrack(one.sub)
 	one.sub.Close()

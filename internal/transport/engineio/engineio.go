@@ -88,6 +88,7 @@ type Config struct {
 const (
 	upgradeTimeout = 10 * time.Second       // for a probe to become the transport
 	probeHold      = 100 * time.Millisecond // how long a poll is held during a probe
+	closeHold      = 300 * time.Millisecond // how long a close of the peer waits for a poll made with it
 	farewellLife   = 30 * time.Second       // how long a close waits for the next poll
 )
 

@@ -168,6 +168,10 @@ func (s *Session) handshake(socket bool) []byte {
 // resume serves a request of a session that there should be.
 func (s *Server) resume(w http.ResponseWriter, r *http.Request, sid string, socket bool) {
 	one := s.find(sid)
+	if one != nil && one.pulse.late() {
+		one.end(ErrUnanswered)
+		one = nil
+	}
 	switch {
 	case one == nil:
 		refuse(w, faultSession, socket)

@@ -15,11 +15,21 @@ type intake struct {
 	probe   bool // not the transport yet
 	decoder frame.Decoder
 	control bucket
+	done    bool // nothing more is carried out
+	closed  bool // the peer has closed
 }
 
-// take reports whether more is to be read.
-func (in *intake) take(p []byte) bool {
-	for len(p) > 0 {
+// finish says that nothing more is carried out.
+func (in *intake) finish() {
+	if !in.done {
+		in.done = true
+		close(in.socket.read)
+	}
+}
+
+// take carries out what came, unless there was an end.
+func (in *intake) take(p []byte) {
+	for len(p) > 0 && !in.done {
 		ev, n, err := in.decoder.Next(p)
 		p = p[n:]
 		if err != nil {
@@ -28,13 +38,12 @@ func (in *intake) take(p []byte) bool {
 				code = fault.Code
 			}
 			in.fail(broken("%v", err), code)
-			return false
+			return
 		}
 		if !in.event(ev) {
-			return false
+			in.finish()
 		}
 	}
-	return true
 }
 
 // fail ends a session whose transport the socket is, else only the socket.
@@ -46,8 +55,10 @@ func (in *intake) fail(cause error, code frame.Code) {
 	if !in.probe {
 		c.session.end(cause)
 	}
+	in.finish()
 }
 
+// event reports whether more is to be carried out.
 func (in *intake) event(ev frame.Event) bool {
 	c := in.socket
 	switch ev.Op {
@@ -67,6 +78,7 @@ func (in *intake) event(ev frame.Event) bool {
 		}
 		return true
 	case frame.Close:
+		in.closed = true
 		if !in.probe {
 			c.session.end(errPeerClosed)
 		}
@@ -119,9 +131,9 @@ func (in *intake) upgrade() error {
 		return errPeerClosed
 	}
 	in.probe = false
-	if c.after != nil {
+	for _, done := range c.after {
 		select {
-		case <-c.after:
+		case <-done:
 		case <-c.session.ended:
 		}
 	}

@@ -34,7 +34,11 @@ func (s *Session) answerPoll(w http.ResponseWriter, r *http.Request) {
 	s.pulse.heard(false)
 	b := s.srv.batch()
 	defer s.srv.putBatch(b)
-	if err := s.awaitBatch(b, r); err != nil {
+	switch err := s.awaitBatch(b, r); {
+	case err == errUpgraded:
+		refuse(w, faultRequest, false)
+		return
+	case err != nil:
 		s.end(err)
 		bare(w, http.StatusBadRequest)
 		return
@@ -72,13 +76,21 @@ func (s *Session) beginPoll(w http.ResponseWriter) (done chan struct{}, ok bool)
 		return nil, false
 	}
 	done = make(chan struct{})
-	s.poll, s.pollDone = waiting, done
+	s.poll, s.pollDone, s.pollLate = waiting, done, s.probed
 	s.mu.Unlock()
+	select {
+	case s.polls <- struct{}{}:
+	default:
+	}
 	return done, true
 }
 
+// errUpgraded refuses a poll that came when its session was about to upgrade,
+// and had no right to.
+var errUpgraded = errors.New("the session has upgraded")
+
 // awaitBatch fills b with what answers a poll, and makes the poll one that is
-// being written. An error is to end the session.
+// being written. An error is to end the session, but for errUpgraded.
 func (s *Session) awaitBatch(b *Batch, r *http.Request) error {
 	var held <-chan time.Time
 	for {
@@ -89,6 +101,9 @@ func (s *Session) awaitBatch(b *Batch, r *http.Request) error {
 		case s.over():
 			b.control(packet.Packet{Type: s.farewell})
 		case len(b.packets) > 0:
+		case s.upgraded && s.pollLate:
+			s.mu.Unlock()
+			return errUpgraded
 		case s.upgraded, probing && s.release:
 			b.control(packet.Packet{Type: packet.Noop})
 			s.release = false
@@ -201,6 +216,29 @@ func (s *Session) answerPost(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "ok")
 }
 
+// awaitPoll gives a poll that the peer made together with its close the time to
+// come, so that it is answered as one that waited: requests over several
+// connections overtake each other.
+func (s *Session) awaitPoll() {
+	late := time.NewTimer(closeHold)
+	defer late.Stop()
+	for {
+		s.mu.Lock()
+		polled := s.poll == waiting || s.upgraded
+		s.mu.Unlock()
+		if polled {
+			return
+		}
+		select {
+		case <-s.polls:
+		case <-s.ended:
+			return
+		case <-late.C:
+			return
+		}
+	}
+}
+
 // takePost reads a POST and carries it out. An error is to end the session.
 func (s *Session) takePost(w http.ResponseWriter, r *http.Request) (status int, err error) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -233,6 +271,7 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request) (status int, 
 		}
 		if err := s.take(p); err != nil {
 			if errors.Is(err, errPeerClosed) {
+				s.awaitPoll()
 				return http.StatusOK, err
 			}
 			return http.StatusBadRequest, err

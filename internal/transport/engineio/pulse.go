@@ -63,8 +63,10 @@ func (p *pulse) beat() {
 	case left > 0:
 		p.timer.Reset(left)
 	case p.session.version == packet.V4 && !p.awaiting:
+		// Counted from when the ping was due, so that a peer that does not
+		// listen is given up when it may expect it.
 		p.awaiting = true
-		p.set(now, p.timeout)
+		p.set(p.deadline, p.timeout)
 		p.mu.Unlock()
 		p.session.queue(packet.Packet{Type: packet.Ping})
 		return
@@ -79,12 +81,24 @@ func (p *pulse) beat() {
 }
 
 // set moves the deadline. The caller holds mu.
-func (p *pulse) set(now time.Time, in time.Duration) {
+func (p *pulse) set(from time.Time, in time.Duration) {
 	if p.over {
 		return
 	}
-	p.deadline = now.Add(in)
-	p.timer.Reset(in)
+	p.deadline = from.Add(in)
+	p.timer.Reset(time.Until(p.deadline))
+}
+
+// late reports whether the peer has been silent for too long, also if beat has
+// not come to that yet.
+func (p *pulse) late() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	deadline := p.deadline
+	if p.session.version == packet.V4 && !p.awaiting {
+		deadline = deadline.Add(p.timeout)
+	}
+	return !p.over && !p.session.busy.Load() && !time.Now().Before(deadline)
 }
 
 // heard notes a sign of life.

@@ -64,9 +64,12 @@ type Session struct {
 	pongs    int     // in outgoing
 	upgraded bool    // the WebSocket is the transport; for good
 	socket   *socket // probing, or the transport
+	probed   bool    // the probe was answered
 	release  bool    // the waiting poll is to be answered, since a probe asks for it
 	poll     phase
+	pollLate bool          // the poll came after the probe was answered
 	pollDone chan struct{} // closed when the poll under way has ended
+	polls    chan struct{} // capacity 1: a poll has begun
 	posting  bool
 	postDone chan struct{} // closed when the POST under way has ended
 	cause    error         // once it has ended
@@ -82,7 +85,7 @@ func (s *Server) newSession(v packet.Version, b64 bool, a Admission) (*Session, 
 	}
 	one := &Session{
 		srv: s, version: v, base64: b64, conn: conn,
-		wake: hub.NewSignal(), ended: make(chan struct{}),
+		wake: hub.NewSignal(), ended: make(chan struct{}), polls: make(chan struct{}, 1),
 	}
 	one.ctx, one.stop = context.WithCancel(conn.Context())
 	one.user = a.User(one)

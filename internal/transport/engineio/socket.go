@@ -31,11 +31,12 @@ type socket struct {
 	session *Session
 	srv     *Server
 	nc      net.Conn
-	nudge   hub.Signal    // for the probe: something below mu is new
-	read    chan struct{} // closed when nothing more is read
-	chosen  chan struct{} // closed when the socket is the transport
-	after   chan struct{} // set before that: closed when the POST under way has ended; nil: there is none
-	gone    chan struct{} // closed when nothing more is written
+	nudge   hub.Signal      // for the probe: something below mu is new
+	read    chan struct{}   // closed when nothing more is carried out
+	drained chan struct{}   // closed when the peer has closed, or the connection is
+	chosen  chan struct{}   // closed when the socket is the transport
+	after   []chan struct{} // set before that: closed when the requests under way have ended
+	gone    chan struct{}   // closed when nothing more is written
 
 	mu      sync.Mutex // guards the fields below, and the deadline for writing
 	hurried bool       // what is written has little time
@@ -48,7 +49,7 @@ type socket struct {
 func (s *Session) newSocket() *socket {
 	return &socket{
 		session: s, srv: s.srv, nudge: hub.NewSignal(),
-		read: make(chan struct{}), chosen: make(chan struct{}), gone: make(chan struct{}), code: frame.NoStatus,
+		read: make(chan struct{}), drained: make(chan struct{}), chosen: make(chan struct{}), gone: make(chan struct{}), code: frame.NoStatus,
 	}
 }
 
@@ -83,7 +84,7 @@ func (s *Session) probeSocket(w http.ResponseWriter, _ *http.Request, key string
 	s.mu.Lock()
 	carried := s.upgraded
 	if !carried {
-		s.socket = nil // another may try
+		s.socket, s.probed = nil, false // another may try
 	}
 	s.mu.Unlock()
 	if carried {
@@ -128,7 +129,7 @@ func (c *socket) run(w http.ResponseWriter, key string, probe bool) bool {
 	close(c.gone)
 	c.goodbye()
 	_ = nc.Close()
-	<-c.read
+	<-c.drained
 	return true
 }
 
@@ -241,7 +242,7 @@ func (c *socket) goodbye() {
 	wait := time.NewTimer(min(time.Second, c.srv.cfg.CloseWait))
 	defer wait.Stop()
 	select {
-	case <-c.read:
+	case <-c.drained:
 	case <-wait.C:
 	}
 }
@@ -267,20 +268,18 @@ func (c *socket) ending() (frame.Code, string) {
 	return frame.NoStatus, ""
 }
 
-// readAll takes what the peer sends until the connection is closed, or the
-// peer has closed it or broken the rules.
+// readAll takes what the peer sends. What comes after the end is known is
+// thrown away, until the peer closes: else it would be answered with a reset,
+// which could overtake our close frame.
 func (c *socket) readAll(initial []byte, probe bool) {
-	defer close(c.read)
+	defer close(c.drained)
 	in := intake{socket: c, probe: probe, decoder: frame.NewDecoder(c.srv.cfg.MaxPayload)}
-	if !in.take(initial) {
-		return
-	}
+	defer in.finish()
+	in.take(initial)
 	buf := make([]byte, readBuffer)
-	for {
+	for !in.closed {
 		n, err := c.nc.Read(buf)
-		if n > 0 && !in.take(buf[:n]) {
-			return
-		}
+		in.take(buf[:n])
 		if err != nil {
 			return
 		}

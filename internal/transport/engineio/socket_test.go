@@ -162,6 +162,20 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// A poll that overtakes the upgrade packet has no right to be there.
+func TestPollOvertakesTheUpgrade(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		q := h.session("EIO=4")
+		w := h.dial(q)
+		w.send("2probe")
+		w.text("3probe")
+		waits := h.later(q)
+		w.send("5", "4hello")
+		(<-waits).is(t, 400, `{"code":3,"message":"Bad request"}`)
+		w.text("4hello")
+	})
+}
+
 // A probe that fails leaves the session to polling.
 func TestProbeFails(t *testing.T) {
 	for _, tt := range []struct {

@@ -37,7 +37,7 @@ func (c *socket) probe() (upgraded bool) {
 		}
 		if probes > 0 {
 			s.mu.Lock()
-			s.release = true
+			s.probed, s.release = true, s.poll == waiting
 			s.mu.Unlock()
 			s.wake.Wake()
 		}
@@ -48,8 +48,8 @@ func (c *socket) probe() (upgraded bool) {
 }
 
 // become makes the socket the session's transport: it writes once the poll
-// under way has ended, and what it reads is carried out after the POST under
-// way. So everything stays in order, in both directions.
+// under way has ended, and what it reads is carried out after both the poll and
+// the POST under way. So everything stays in order, in both directions.
 func (c *socket) become() bool {
 	s := c.session
 	s.mu.Lock()
@@ -58,15 +58,18 @@ func (c *socket) become() bool {
 		return false
 	}
 	s.upgraded = true
-	polled := s.poll != idle
-	pollDone := s.pollDone
+	var pollDone chan struct{}
+	if s.poll != idle {
+		pollDone = s.pollDone
+		c.after = append(c.after, pollDone)
+	}
 	if s.posting {
-		c.after = s.postDone
+		c.after = append(c.after, s.postDone)
 	}
 	s.mu.Unlock()
 	close(c.chosen)
 	s.wake.Wake()
-	if polled {
+	if pollDone != nil {
 		select {
 		case <-pollDone:
 		case <-s.ended: // to say goodbye
