@@ -24,7 +24,7 @@ func TestComplete(t *testing.T) {
 		line string // what follows crier; the last word is being completed
 		want string // some of them with "…"
 	}{
-		{"", "serve publish subscribe key notice domain bench version completion"},
+		{"", "serve publish subscribe key notice addapp addclient app client domain bench version completion"},
 		{"s", "serve subscribe"},
 		{"_", ""},
 		{"key ", "create list revoke"},
@@ -84,7 +84,7 @@ func TestCompletionBash(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ words, want string }{
-		{`crier ""`, "serve|publish|subscribe|key|notice|domain|bench|version|completion"},
+		{`crier ""`, "serve|publish|subscribe|key|notice|addapp|addclient|app|client|domain|bench|version|completion"},
 		{`crier su`, "subscribe"},
 		{`crier domain set --durability = f`, "fsync"},
 		{`crier key create --exp`, "--expires"},

@@ -23,6 +23,10 @@ type root struct {
 	Subscribe  subscribeCmd  `cmd:"" help:"Print messages as they come; resumes by itself."`
 	Key        keyCmd        `cmd:"" help:"Make, list and revoke keys."`
 	Notice     noticeCmd     `cmd:"" help:"Set, show and delete the notices that every QRI listener is told of."`
+	AddApp     addAppCmd     `cmd:"" name:"addapp" help:"Make an app of Pushcart, which posts messages, and print its token, once."`
+	AddClient  addClientCmd  `cmd:"" name:"addclient" help:"Make a client of Pushcart, which reads messages, and print its token, once."`
+	App        appCmd        `cmd:"" help:"List, revoke and rotate apps of Pushcart."`
+	Client     clientCmd     `cmd:"" help:"List, revoke and rotate clients of Pushcart."`
 	Domain     domainCmd     `cmd:"" help:"Make, list, change and delete domains."`
 	Bench      benchCmd      `cmd:"" help:"Measure a server: its own, or one that is given."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

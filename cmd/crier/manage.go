@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"crier/internal/access"
+	"crier/internal/dialect/pushcart/account"
 	"crier/internal/engine/embedded"
 )
 
@@ -69,6 +71,17 @@ type (
 		Message string    `json:"message"`
 		Set     time.Time `json:"set"`
 	}
+	accountInfo struct {
+		ID      string          `json:"id"`
+		Name    string          `json:"name,omitempty"` // of an app
+		Type    string          `json:"type,omitempty"` // of a client
+		Info    json.RawMessage `json:"info,omitempty"`
+		State   string          `json:"state"`
+		Created time.Time       `json:"created"`
+		Rotated time.Time       `json:"rotated,omitzero"`
+		Revoked time.Time       `json:"revoked,omitzero"`
+		Token   string          `json:"token,omitempty"`
+	}
 	epochInfo struct {
 		Epoch string `json:"epoch"`
 		Head  string `json:"head,omitempty"`
@@ -83,6 +96,13 @@ type keyRequest struct {
 	Subscribe []string `json:"subscribe,omitempty"`
 	Manage    bool     `json:"manage,omitempty"`
 	Expires   string   `json:"expires,omitempty"` // a time, or how long from now
+}
+
+// accountRequest asks for an app or a client of Pushcart.
+type accountRequest struct {
+	Name string          `json:"name,omitempty"`
+	Type string          `json:"type,omitempty"`
+	Info json.RawMessage `json:"info,omitempty"`
 }
 
 // settingsChange is what is set for a domain: members that are left out stay,
@@ -107,6 +127,10 @@ type manager interface {
 	notice(ctx context.Context, typ string) (noticeInfo, error)
 	notices(ctx context.Context) ([]noticeInfo, error)
 	deleteNotice(ctx context.Context, typ string) error
+	createAccount(ctx context.Context, k account.Kind, r accountRequest) (accountInfo, error)
+	accounts(ctx context.Context, k account.Kind) ([]accountInfo, error)
+	revokeAccount(ctx context.Context, k account.Kind, id string) (accountInfo, error)
+	rotateAccount(ctx context.Context, k account.Kind, id string) (accountInfo, error)
 	Close() error
 }
 

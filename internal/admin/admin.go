@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"crier/internal/access"
+	"crier/internal/dialect/pushcart/account"
 	"crier/internal/dialect/qri/notice"
 	"crier/internal/dialect/wspubsub/keys"
 	"crier/internal/hub"
@@ -46,8 +47,8 @@ type Check struct {
 	Do   func(ctx context.Context) error
 }
 
-// Config is what the listener needs. Hub, Access, Table, State and Gatherer
-// are required.
+// Config is what the listener needs. Hub, Access, Table, Apps, Clients, State
+// and Gatherer are required.
 type Config struct {
 	Hub      *hub.Hub
 	Access   *access.Authority
@@ -55,6 +56,8 @@ type Config struct {
 	Table    *transport.Table
 	Notices  *notice.Board       // of QRI; nil: there are none
 	PubSub   *keys.Registry      // the keys of wspubsub; nil: they are in PostgreSQL
+	Apps     *account.Accounts   // of Pushcart
+	Clients  *account.Accounts   // of Pushcart
 	State    func() State        // asked at each look; does not block
 	Checks   []Check             // nil: the engine, through Hub
 	Gatherer prometheus.Gatherer // what /metrics shows
@@ -84,8 +87,8 @@ type Admin struct {
 // New makes the handler. The caller must Close it after the listener, before
 // the hub.
 func New(cfg Config) (*Admin, error) {
-	if cfg.Hub == nil || cfg.Access == nil || cfg.Table == nil || cfg.State == nil || cfg.Gatherer == nil {
-		return nil, errors.New("admin: Hub, Access, Table, State and Gatherer are required")
+	if cfg.Hub == nil || cfg.Access == nil || cfg.Table == nil || cfg.Apps == nil || cfg.Clients == nil || cfg.State == nil || cfg.Gatherer == nil {
+		return nil, errors.New("admin: Hub, Access, Table, Apps, Clients, State and Gatherer are required")
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = NewMetrics(nil)

@@ -46,6 +46,12 @@ func Views() map[string]reflect.Type {
 		"Connection":      reflect.TypeFor[connView](),
 		"Subscription":    reflect.TypeFor[subscriptionView](),
 		"ConnectionPage":  reflect.TypeFor[connPage](),
+		"App":             reflect.TypeFor[appView](),
+		"AppPage":         reflect.TypeFor[appPage](),
+		"CreateApp":       reflect.TypeFor[appRequest](),
+		"Client":          reflect.TypeFor[clientView](),
+		"ClientPage":      reflect.TypeFor[clientPage](),
+		"CreateClient":    reflect.TypeFor[clientRequest](),
 	}
 }
 

@@ -62,6 +62,7 @@ type schema struct {
 	Properties map[string]*schema `json:"properties"`
 	Items      *schema            `json:"items"`
 	OneOf      []*schema          `json:"oneOf"`
+	Others     bool               `json:"additionalProperties"`
 }
 
 func readDocument(t *testing.T) *document {
@@ -331,6 +332,9 @@ func (d *document) valid(s *schema, v any, at string) error {
 		}
 		for name, value := range v {
 			p := s.Properties[name]
+			if p == nil && s.Others {
+				continue
+			}
 			if p == nil {
 				return fmt.Errorf("%s.%s is not in the document", at, name)
 			}

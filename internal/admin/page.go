@@ -21,7 +21,7 @@ li { margin: .3rem 0 }
 <li><a href="/readyz">/readyz</a> whether it can do its work, and if not why</li>
 <li><a href="/livez">/livez</a> whether the process lives</li>
 <li><a href="/metrics">/metrics</a> for Prometheus</li>
-<li>/v1/ the management API: status, domains, topics, keys, connections; /v1/openapi.json describes it</li>
+<li>/v1/ the management API: status, domains, topics, keys, apps, clients, connections; /v1/openapi.json describes it</li>
 <li>/debug/pprof/ profiles of the process</li>
 </ul>
 <p>The last two want the operator's token, which is in the file <code>admin-token</code> of the data directory unless it was given; a key that grants manage reaches what its patterns contain.</p>

@@ -20,6 +20,7 @@ import (
 
 	"crier/internal/access"
 	"crier/internal/admin"
+	"crier/internal/dialect/pushcart/account"
 	"crier/internal/dialect/qri/notice"
 	"crier/internal/dialect/wspubsub/keys"
 	"crier/internal/engine"
@@ -162,6 +163,8 @@ func newRig(t *testing.T, change ...func(*admin.Config)) *rig {
 	admin.RegisterProcess(r.reg, "v1.2.3")
 	cfg := admin.Config{
 		Hub: r.hub, Access: r.access, Operator: token, Table: r.table, State: func() admin.State { return *r.state.Load() },
+		Apps:     &account.Accounts{Kind: account.App, Registry: r.engine.Registry(), Now: r.clock.now},
+		Clients:  &account.Accounts{Kind: account.Client, Registry: r.engine.Registry(), Now: r.clock.now},
 		Gatherer: r.reg, Registerer: r.reg, Metrics: admin.NewMetrics(r.reg), Now: r.clock.now, Version: "v1.2.3",
 		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -66,6 +66,17 @@ func (a *Admin) routes() []route {
 		{"GET", "/v1/wspubsub/keys/{id}", nil, a.getPubSubKey},
 		{"DELETE", "/v1/wspubsub/keys/{id}", nil, a.revokePubSubKey},
 
+		{"GET", "/v1/apps", []string{"after", "limit"}, a.listApps},
+		{"POST", "/v1/apps", nil, a.createApp},
+		{"GET", "/v1/apps/{id}", nil, a.getApp},
+		{"DELETE", "/v1/apps/{id}", nil, a.revokeApp},
+		{"POST", "/v1/apps/{id}/token", nil, a.rotateApp},
+		{"GET", "/v1/clients", []string{"after", "limit"}, a.listClients},
+		{"POST", "/v1/clients", nil, a.createClient},
+		{"GET", "/v1/clients/{id}", nil, a.getClient},
+		{"DELETE", "/v1/clients/{id}", nil, a.revokeClient},
+		{"POST", "/v1/clients/{id}/token", nil, a.rotateClient},
+
 		{"GET", "/v1/connections", []string{"domain", "transport", "after", "limit"}, a.listConnections},
 		{"GET", "/v1/connections/{id}", nil, a.getConnection},
 		{"DELETE", "/v1/connections/{id}", nil, a.closeConnection},

@@ -22,11 +22,34 @@ func Ancestors(env func(name string) (value string, set bool)) []Ancestor {
 		}
 	}
 	one("redis", "REDIS_URI")
+	one("auth-token", "AUTH_TOKEN")
 	one("realizehit-prefix", "SERVER_API_PREFIX")
-	if a := realizehitListen(env); len(a.Names) > 0 {
+	a := realizehitListen(env)
+	if len(a.Names) == 0 {
+		a.Values = nil
+	}
+	if port, ok := env("PORT"); ok && port != "" { // of a Pushcart
+		if addr := net.JoinHostPort("127.0.0.1", port); !slices.Contains(a.Values, addr) {
+			a.Values = append(a.Values, addr)
+		}
+		a.Names = append(a.Names, "PORT")
+	}
+	if len(a.Names) > 0 {
 		all = append(all, a)
 	}
 	return all
+}
+
+// Unserved lists the environment names of systems before Crier that are set
+// and name something that this build cannot use, so that it can be said.
+func Unserved(env func(name string) (value string, set bool)) []string {
+	var names []string
+	for _, name := range []string{"MONGODB_URI"} {
+		if v, ok := env(name); ok && v != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // realizehitListen is where a realizehit listened: for sockets, and, if the

@@ -30,10 +30,27 @@ func TestAncestors(t *testing.T) {
 		{"one of two ports", map[string]string{"SERVER_WS_PORT": "1"}, []config.Ancestor{
 			{Setting: "listen", Values: []string{"127.0.0.1:1", "127.0.0.1:8080"}, Names: []string{"SERVER_WS_PORT"}},
 		}},
+		{"pushcart", map[string]string{"PORT": "9000", "AUTH_TOKEN": "t", "REDIS_URI": "redis://db", "MONGODB_URI": "mongodb://db"}, []config.Ancestor{
+			{Setting: "redis", Values: []string{"redis://db"}, Names: []string{"REDIS_URI"}},
+			{Setting: "auth-token", Values: []string{"t"}, Names: []string{"AUTH_TOKEN"}},
+			{Setting: "listen", Values: []string{"127.0.0.1:9000"}, Names: []string{"PORT"}},
+		}},
+		{"a pushcart and a realizehit", map[string]string{"PORT": "9000", "SERVER_PORT": "9001"}, []config.Ancestor{
+			{Setting: "listen", Values: []string{"127.0.0.1:9001", "127.0.0.1:9000"}, Names: []string{"SERVER_PORT", "PORT"}},
+		}},
 	} {
 		got := config.Ancestors(func(name string) (string, bool) { v, ok := tt.env[name]; return v, ok })
 		if !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestUnserved(t *testing.T) {
+	for env, want := range map[string]int{"mongodb://db": 1, "": 0} {
+		got := config.Unserved(func(name string) (string, bool) { return env, name == "MONGODB_URI" })
+		if len(got) != want {
+			t.Errorf("MONGODB_URI=%q: %q", env, got)
 		}
 	}
 }

@@ -35,6 +35,7 @@ type Serve struct {
 
 	Redis            string `help:"The Redis that dialects publish to and listen on." placeholder:"redis://HOST:PORT" env:"CRIER_REDIS" group:"Dialects"`
 	RealizehitPrefix string `help:"Path at which realizehit's publishers post." default:"/" env:"CRIER_REALIZEHIT_PREFIX" group:"Dialects"`
+	AuthToken        string `help:"Token that registers clients of Pushcart (POST /clients); unless given, nobody can register there." placeholder:"TOKEN" env:"CRIER_AUTH_TOKEN" group:"Dialects"`
 
 	Durability     string   `help:"What an acknowledged publish survives, for domains that don't say: fsync (power loss), async (a crash of the process), memory (nothing)." default:"fsync" enum:"fsync,async,memory" env:"CRIER_DURABILITY" group:"Messages"`
 	RetentionAge   Duration `help:"How long messages are kept, for domains that don't say." default:"7d" env:"CRIER_RETENTION_AGE" group:"Messages"`
@@ -51,7 +52,7 @@ type Serve struct {
 	MaxHandshakes       int           `help:"Most connections of which the first request has not come wholly; others wait a second, then the oldest is closed." default:"1024" env:"CRIER_MAX_HANDSHAKES" group:"Limits"`
 	MaxRequests         int           `help:"Most requests that are being answered, listeners apart; others are refused." default:"10000" env:"CRIER_MAX_REQUESTS" group:"Limits"`
 
-	Dialects          []string      `help:"Dialects that are served; none: only Crier's own API." default:"qri,realizehit,wspubsub" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
+	Dialects          []string      `help:"Dialects that are served; none: only Crier's own API." default:"qri,pushcart,realizehit,wspubsub" placeholder:"NAME,…" env:"CRIER_DIALECTS" group:"Dialects"`
 	OpenDialects      []string      `help:"Dialects that ask for no credential where they have none of their own: qri (/backdoor), realizehit." placeholder:"NAME" env:"CRIER_OPEN_DIALECTS" group:"Dialects"`
 	QRIListen         string        `name:"qri-listen" help:"Address at which QRI's backends publish over TCP; empty: nowhere." default:"127.0.0.1:5679" placeholder:"ADDR" env:"CRIER_QRI_LISTEN" group:"Dialects"`
 	QRITLSCert        string        `name:"qri-tls-cert" help:"Certificate chain (PEM) for --qri-listen." type:"path" placeholder:"FILE" env:"CRIER_QRI_TLS_CERT" group:"Dialects"`

@@ -12,7 +12,7 @@ import (
 
 // The dialects that there are, and those that can be opened.
 var (
-	dialects   = []string{"qri", "realizehit", "wspubsub"}
+	dialects   = []string{"qri", "pushcart", "realizehit", "wspubsub"}
 	canBeOpen  = []string{"qri", "realizehit"}
 	minTimeout = 100 * time.Millisecond
 )

@@ -41,6 +41,8 @@ var below = map[string][]string{
 	"internal/transport/websocket/frame": {},
 	"internal/transport/engineio":        {"internal/transport", "internal/transport/engineio/packet", "internal/transport/websocket/frame", "internal/hub"},
 	"internal/transport/engineio/packet": {},
+	"internal/dialect/pushcart":          {"internal/access", "internal/dialect/pushcart/account", "internal/hub", "internal/engine", "internal/transport", "internal/message", "internal/topic"},
+	"internal/dialect/pushcart/account":  {"internal/engine"},
 	"internal/dialect/realizehit":        {"internal/access", "internal/dialect/name", "internal/hub", "internal/engine", "internal/transport", "internal/transport/engineio", "internal/message", "internal/topic"},
 	"examples/engineio-echo":             {"internal/transport", "internal/transport/engineio"},
 	"internal/httpapi":                   {"internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/transport/", "internal/message", "internal/topic"},
@@ -53,7 +55,7 @@ var below = map[string][]string{
 	"internal/dialect/wspubsub/keys":     {"internal/engine"},
 	"internal/dialect/wspubsub/pgtest":   {},
 	"internal/dialect/wspubsub/pgkeys":   {"internal/dialect/wspubsub/keys"},
-	"internal/admin":                     {"internal/dialect/name", "internal/dialect/qri/notice", "internal/dialect/wspubsub/keys", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
+	"internal/admin":                     {"internal/dialect/pushcart/account", "internal/dialect/name", "internal/dialect/qri/notice", "internal/dialect/wspubsub/keys", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
 	"internal/server":                    {"internal/"},
 	"internal/e2e":                       {"client"},
 }

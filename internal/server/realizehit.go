@@ -50,7 +50,7 @@ func (s *Server) openRedis(ctx context.Context) error {
 // reached.
 func (s *Server) stateNow() admin.State {
 	now := s.state.get()
-	if now == admin.Listening && s.redis != nil && !s.redis.Connected() {
+	if now == admin.Listening && (s.redis != nil && !s.redis.Connected() || s.pushcart.relay != nil && !s.pushcart.relay.Connected()) {
 		return admin.Starting
 	}
 	return now
@@ -59,11 +59,24 @@ func (s *Server) stateNow() admin.State {
 // checks are what must be well for the server to be ready.
 func (s *Server) checks() []admin.Check {
 	all := []admin.Check{{Name: "engine", Do: s.hub.Ping}}
-	if s.redis != nil {
-		all = append(all, admin.Check{Name: "redis", Do: s.redis.Check})
+	if s.redis != nil || s.pushcart.relay != nil {
+		all = append(all, admin.Check{Name: "redis", Do: s.checkRedis})
 	}
 	if s.pubsub.database != nil {
 		all = append(all, admin.Check{Name: "apikeys", Do: s.pubsub.database.Ping})
 	}
 	return all
+}
+
+// checkRedis asks all that have a connection to Redis.
+func (s *Server) checkRedis(ctx context.Context) error {
+	if s.redis != nil {
+		if err := s.redis.Check(ctx); err != nil {
+			return err
+		}
+	}
+	if s.pushcart.relay != nil {
+		return s.pushcart.relay.Check(ctx)
+	}
+	return nil
 }

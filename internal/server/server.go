@@ -52,6 +52,7 @@ type Server struct {
 	operator *http.Server
 	state    state
 
+	pushcart   pushcartParts
 	realizehit *realizehit.Dialect // nil: it is not served
 	redis      *realizehit.Redis   // nil: there is none
 
@@ -114,6 +115,9 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("open domains: %w", err)
 	}
 	if err := s.openRedis(ctx); err != nil {
+		return err
+	}
+	if err := s.openPushcart(ctx); err != nil {
 		return err
 	}
 	if s.wire, err = wire.New(wire.Config{Logger: s.log}); err != nil && !errors.Is(err, wire.ErrUnsupported) {
@@ -187,7 +191,7 @@ func (s *Server) publicHandler(dialects []dialectHandler) http.Handler {
 		Metrics: httpapi.NewMetrics(s.metrics),
 		Version: s.version,
 	})
-	return &paths{api: s.withRealizehit(api, rate), dialects: dialects}
+	return &paths{api: s.withRealizehit(s.withPushcart(api, rate), rate), dialects: dialects}
 }
 
 // close ends what open began, in the reverse order.
@@ -209,6 +213,7 @@ func (s *Server) close() error {
 	if s.redis != nil {
 		s.redis.Close()
 	}
+	s.pushcart.close()
 	if s.wire != nil {
 		errs = append(errs, s.wire.Close())
 	}
