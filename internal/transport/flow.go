@@ -88,6 +88,9 @@ func (f *Flow) Begin(flows *Flows, c *Conn, s *hub.Subscription, enc *hub.Encodi
 	f.flows, f.conn, f.sub, f.enc = flows, c, s, enc
 }
 
+// Conn is the connection that the flow belongs to.
+func (f *Flow) Conn() *Conn { return f.conn }
+
 // Subscription is what the flow moves.
 func (f *Flow) Subscription() *hub.Subscription { return f.sub }
 

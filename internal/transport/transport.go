@@ -91,9 +91,22 @@ type Conn struct {
 	mu    sync.Mutex // guards the fields below
 	owner Owner      // nil: the handler that serves the request
 	serve *serving   // nil: there is an owner
-	after func()     // see OnRelease
 	sub   *hub.Subscription
-	more  *[]named // those that have a name, or come after sub; nil: none
+	more  *more // what few connections have; nil: nothing of it
+}
+
+// more is what few connections have.
+type more struct {
+	subs  []named // those that have a name, or come after the first
+	after func()  // see OnRelease
+}
+
+// extra makes room for more. The caller holds mu.
+func (c *Conn) extra() *more {
+	if c.more == nil {
+		c.more = &more{}
+	}
+	return c.more
 }
 
 // serving is what ends a connection that its request's handler serves.
@@ -167,10 +180,8 @@ func (c *Conn) Track(name string, s *hub.Subscription) {
 		c.sub = s
 		return
 	}
-	if c.more == nil {
-		c.more = &[]named{}
-	}
-	*c.more = append(*c.more, named{name, s})
+	m := c.extra()
+	m.subs = append(m.subs, named{name, s})
 }
 
 // Untrack is the reverse of Track.
@@ -181,7 +192,7 @@ func (c *Conn) Untrack(s *hub.Subscription) {
 		c.sub = nil
 	}
 	if c.more != nil {
-		*c.more = slices.DeleteFunc(*c.more, func(n named) bool { return n.sub == s })
+		c.more.subs = slices.DeleteFunc(c.more.subs, func(n named) bool { return n.sub == s })
 	}
 }
 
@@ -194,7 +205,7 @@ func (c *Conn) tracked() []named {
 		subs = append(subs, named{sub: c.sub})
 	}
 	if c.more != nil {
-		subs = append(subs, *c.more...)
+		subs = append(subs, c.more.subs...)
 	}
 	return subs
 }
@@ -243,7 +254,7 @@ func (c *Conn) Close() {
 func (c *Conn) OnRelease(fn func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.after = fn
+	c.extra().after = fn
 }
 
 // Release takes the connection out of the table; twice is no harm.
@@ -252,10 +263,10 @@ func (c *Conn) Release() {
 		return
 	}
 	c.mu.Lock()
-	after := c.after
+	m := c.more
 	c.mu.Unlock()
-	if after != nil {
-		after()
+	if m != nil && m.after != nil {
+		m.after()
 	}
 	c.table.remove(c)
 }

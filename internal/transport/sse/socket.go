@@ -23,7 +23,6 @@ type socket struct {
 	wire.Socket
 	flow   transport.Flow
 	h      *Handler
-	conn   *transport.Conn
 	format Format
 	cause  atomic.Pointer[error] // why it should end
 
@@ -40,7 +39,7 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request, l transpor
 	if h.cfg.Wire == nil || !transport.Adoptable(r) {
 		return false, nil
 	}
-	s := &socket{h: h, conn: l.Conn, format: f}
+	s := &socket{h: h, format: f}
 	s.Prepare()
 	sub, err := l.Domain.Subscribe(l.Conn.Context(), hub.Options{
 		Filter: l.Filter, Start: l.Start, Unreadable: l.Unreadable, Waker: s,
@@ -242,8 +241,8 @@ func (s *socket) place() Place {
 func (s *socket) gone(cause error) {
 	s.Close()
 	sub := s.flow.Subscription()
-	s.conn.Untrack(sub)
+	s.flow.Conn().Untrack(sub)
 	sub.Close()
-	s.conn.Release()
+	s.flow.Conn().Release()
 	s.h.cfg.Metrics.Ended.WithLabelValues(transportName, transport.EndLabel(cause)).Inc()
 }
