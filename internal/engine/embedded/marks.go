@@ -70,6 +70,7 @@ type gone struct {
 	trimmed uint64
 	segs    []*segment // that have messages up to trimmed
 	active  bool       // so has the segment that grows
+	first   uint64     // of the segment that grows
 	table   *markTable
 	passes  trimPasses
 }
@@ -109,7 +110,8 @@ func (g *gone) begin() (newest loss, err error) {
 		}
 		g.segs = l.segs[:i+1]
 	}
-	g.active = l.active.Summary().First <= g.trimmed
+	g.first = l.active.Summary().First
+	g.active = g.first <= g.trimmed
 	if g.exact {
 		for _, name := range g.topics {
 			newest = newest.newer(loss{l.ctl.Forgets[name], message.Deleted})
@@ -169,7 +171,7 @@ func (g *gone) trimmedLoss(newest loss, after uint64) (loss, error) {
 func (g *gone) inActive() (loss, error) {
 	l := g.log
 	l.mu.RLock()
-	first, number := l.active.Summary().First, l.number
+	number := l.number
 	l.mu.RUnlock()
 	hold, err := l.seg.Acquire(number)
 	if err != nil {
@@ -177,7 +179,7 @@ func (g *gone) inActive() (loss, error) {
 	}
 	defer hold.Release()
 	l.mu.RLock()
-	if l.active.Summary().First != first { // sealed meanwhile
+	if l.active.Summary().First != g.first { // sealed since begin: the view lacks it
 		l.mu.RUnlock()
 		return loss{}, seglog.ErrRemoved
 	}
@@ -186,7 +188,7 @@ func (g *gone) inActive() (loss, error) {
 		return g.ofTopics(l.active, hold)
 	}
 	l.mu.RUnlock()
-	if found, ok, err := g.inWindow(first, g.trimmed); ok || err != nil {
+	if found, ok, err := g.inWindow(g.first, g.trimmed); ok || err != nil {
 		return found, err
 	}
 	l.mu.RLock()

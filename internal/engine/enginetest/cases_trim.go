@@ -188,7 +188,7 @@ func trimWhileReading(b *lab) {
 	var readersWG sync.WaitGroup
 	for _, f := range readers {
 		readersWG.Go(func() {
-			for round := range 30 {
+			for round := range 60 {
 				if err := readTrimmed(b, l, f, uint64(round)); err != nil {
 					fail <- fmt.Errorf("%s: %w", f, err)
 					return
