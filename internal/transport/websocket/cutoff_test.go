@@ -39,6 +39,7 @@ func TestCutOff(t *testing.T) {
 			t.Error("it was taken over")
 		}
 	}
+	srv.Close() // no handler begins any more
 	s.serving.Wait()
 	_ = engine.Close() // waits for what is still being let go of
 	if n := s.table.Len(); n != 0 {
