@@ -4,10 +4,11 @@
 // on a connection; they know nothing of topics beyond a subscription that
 // they pull from, and nothing of each other.
 //
-// A transport's goroutine owns its connection and its subscription: it polls,
-// writes, and otherwise waits for one of four things: a wake, its heartbeat,
-// the end of the connection's context (whose cause says which goodbye to
-// send), or the peer.
+// A connection is served in one of two ways. On the wire it is a handler that
+// is given turns, and a [Flow] moves its messages; its [Conn] has an [Owner].
+// Else it is a goroutine that polls its subscription, writes, and otherwise
+// waits for one of four things: a wake, its heartbeat, the end of the
+// connection's context (whose cause says which goodbye to send), or the peer.
 package transport
 
 import (

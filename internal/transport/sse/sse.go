@@ -8,9 +8,10 @@
 // gap. What a browser must be told comes in the stream, since an EventSource
 // sees neither status nor body of anything but a 200.
 //
-// A stream is its handler's goroutine, a subscription and a timer. It holds
-// neither buffer nor messages while it waits; what it writes are frames that
-// all streams share, joined.
+// A stream is a socket on the wire (socket.go), or else its handler's
+// goroutine (stream.go), with a subscription and a timer. It holds neither
+// buffer nor messages while it waits; what it writes are frames that all
+// streams share, joined.
 package sse
 
 import (

@@ -3,10 +3,14 @@
 // one socket. docs/protocol.md has both as a client sees them. Package frame,
 // below, has the frames as a state machine without I/O.
 //
-// The invariant: one goroutine, the handler's, polls the subscriptions and is
-// the only one that writes; one reads, and a third carries out requests while
-// there are some. All have ended when Serve returns. What a peer can have
-// waiting in memory is bounded: beyond it, it is not read from.
+// The invariant: at any time one goroutine polls a socket's subscriptions and
+// writes to it, and one more carries out requests while there are some. What a
+// peer can have waiting in memory is bounded: beyond it, it is not read from.
+//
+// On the wire (wired.go, wired_session.go) the loops call a socket in turns,
+// and it outlives the call that served it. Else (socket.go, writer.go,
+// reader.go) the handler's goroutine writes and another one reads, and both
+// have ended when the call returns.
 package websocket
 
 import (
@@ -55,6 +59,7 @@ type Config struct {
 // called concurrently.
 type Server struct {
 	cfg      Config
+	began    time.Time // what ages of sockets on the wire are counted from
 	envelope *hub.Encoding
 	raw      *hub.Encoding    // a frame; of the wire
 	rawWhole *hub.Encoding    // the same of the envelope
@@ -87,6 +92,7 @@ func New(cfg Config) *Server {
 	orElse(&cfg.CloseWait, 5*time.Second)
 	s := &Server{
 		cfg:            cfg,
+		began:          time.Now(),
 		envelope:       cfg.Hub.NewEncoding(transport.AppendEnvelope),
 		delivered:      cfg.Metrics.Delivered.WithLabelValues(transportName),
 		deliveredBytes: cfg.Metrics.DeliveredBytes.WithLabelValues(transportName),

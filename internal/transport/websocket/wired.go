@@ -25,7 +25,7 @@ type wired struct {
 	mode  *rawMode
 	talk  *talk // what the peer says; nil: nothing that is unfinished
 	vigil vigil
-	began int64 // Unix nanoseconds by the clock that only goes forward, see age
+	began time.Duration // since the server began; see age
 
 	heard, ponged time.Duration
 	moved         time.Duration // when the peer last took something
@@ -38,9 +38,6 @@ type wired struct {
 	parted        bool        // nothing more is to be expected of the peer
 }
 
-// clockBegan is what ages are counted from.
-var clockBegan = time.Now()
-
 // serveWired leaves net/http and serves a socket in raw mode on the wire.
 // taken is false if it has to be served in the portable way, and nothing was
 // done.
@@ -48,7 +45,7 @@ func (s *Server) serveWired(w http.ResponseWriter, r *http.Request, h Handshake,
 	if s.cfg.Wire == nil || !transport.Adoptable(r) {
 		return false, nil
 	}
-	c := &wired{srv: s, conn: l.Conn, mode: mode, vigil: newVigil(&s.cfg), began: int64(time.Since(clockBegan))}
+	c := &wired{srv: s, conn: l.Conn, mode: mode, vigil: newVigil(&s.cfg), began: time.Since(s.began)}
 	mode.peer = c
 	c.Prepare()
 	sub, err := l.Domain.Subscribe(l.Conn.Context(), hub.Options{
@@ -90,7 +87,7 @@ func (c *wired) begin(h Handshake) {
 
 // age is the time since the socket began, which is never 0.
 func (c *wired) age() time.Duration {
-	return max(time.Since(clockBegan)-time.Duration(c.began), 1)
+	return max(time.Since(c.srv.began)-c.began, 1)
 }
 
 // Wake implements [hub.Waker].
