@@ -217,6 +217,16 @@ type Log interface {
 	SetDurability(ctx context.Context, d Durability) error
 }
 
+// Starter is what a Log may be besides, for callers that must not wait.
+type Starter interface {
+	// Start begins an Append, unless beginning it would have to wait, for the
+	// disk or for room in a queue: then it returns false and nothing was
+	// done. done is called once, from any goroutine and perhaps before Start
+	// returns; it must not block. The block's slice is the caller's again
+	// when done is called; its drafts' bytes stay the log's.
+	Start(b Block, done func(Receipt, error)) bool
+}
+
 // TopicInfo is a line of Log.Topics.
 type TopicInfo struct {
 	Topic string     `json:"topic"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"crier/internal/engine"
 	"crier/internal/message"
@@ -27,9 +28,13 @@ type Domain struct {
 	stopRing func()
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
-	done     chan struct{}   // closed by close
-	closing  sync.Once       // deleting the domain and closing the hub may meet
-	woken    []*Subscription // the feed's scratch
+	done     chan struct{} // closed by close
+	closing  sync.Once     // deleting the domain and closing the hub may meet
+
+	feeding sync.Mutex        // held by the one that moves the tail along the log; guards the fields below
+	woken   []*Subscription   // scratch
+	spare   []message.Message // likewise
+	burden  atomic.Int64      // how many subscriptions the last news woke
 
 	refreshMu sync.Mutex // one refresh at a time
 
@@ -61,7 +66,7 @@ func newDomain(ctx context.Context, h *Hub, name string, own Settings) (*Domain,
 	d.settings.Store(&full)
 	d.tailLimit.Store(h.tail)
 	d.news.wake = make(chan struct{}, 1)
-	d.stopRing = log.Listen(d.news.put)
+	d.stopRing = log.Listen(d.ring)
 	state, err := log.State(ctx)
 	if err != nil {
 		d.stopRing()
@@ -126,15 +131,39 @@ func (d *Domain) Publish(ctx context.Context, b engine.Block) (engine.Receipt, e
 	}
 	started := d.hub.now()
 	r, err := d.log.Append(ctx, b)
+	d.count(b, started, r, err)
+	return r, err
+}
+
+// StartPublish is Publish for callers that must not wait, of blocks without an
+// idempotency key. It returns false, and nothing was done, if the log would
+// make it wait or cannot do otherwise; then Publish has to be called on a
+// goroutine that may. done is called once, from any goroutine and perhaps
+// before StartPublish returns; it must not block. The slice of drafts is the
+// caller's again then.
+func (d *Domain) StartPublish(b engine.Block, done func(engine.Receipt, error)) bool {
+	log, ok := d.log.(engine.Starter)
+	if !ok || !b.Key.IsZero() {
+		return false
+	}
+	started := d.hub.now()
+	return log.Start(b, func(r engine.Receipt, err error) {
+		d.count(b, started, r, err)
+		done(r, err)
+	})
+}
+
+// count counts what came of a publish.
+func (d *Domain) count(b engine.Block, started time.Time, r engine.Receipt, err error) {
 	m := d.hub.metrics
 	if err != nil {
 		m.PublishFailed.Inc()
-		return r, err
+		return
 	}
 	m.PublishSeconds.Observe(d.hub.now().Sub(started).Seconds())
 	if r.Repeated {
 		m.Repeated.Inc()
-		return r, nil
+		return
 	}
 	var bytes int
 	for i := range b.Drafts {
@@ -142,7 +171,6 @@ func (d *Domain) Publish(ctx context.Context, b engine.Block) (engine.Receipt, e
 	}
 	m.Published.Add(float64(len(b.Drafts)))
 	m.PublishedBytes.Add(float64(bytes))
-	return r, nil
 }
 
 func (d *Domain) beginKey(k engine.Key) bool {

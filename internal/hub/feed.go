@@ -40,10 +40,58 @@ func (b *newsBox) put(n engine.News) {
 		}
 	}
 	b.mu.Unlock()
+}
+
+// call has the feed look into the box.
+func (b *newsBox) call() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Bounds of what is done on the goroutine that rings.
+const (
+	littleNews   = 16
+	littleBurden = 32
+)
+
+// takeLittle is take if there is little in the box, and all that it says is the
+// messages after a sequence number.
+func (b *newsBox) takeLittle(after uint64, spare []message.Message) (engine.News, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.messages)
+	if n == 0 || n > littleNews || b.changed || b.messages[0].ID.Seq != after+1 || b.head != after+uint64(n) {
+		return engine.News{}, false
+	}
+	news := engine.News{Head: b.head, Messages: b.messages}
+	b.messages = spare[:0]
+	return news, true
+}
+
+// ring takes a ring of the log's. If that is little to do, and nobody else is at
+// it, it is done here: to wake the feed would cost more.
+func (d *Domain) ring(n engine.News) {
+	d.news.put(n)
+	if !d.ringFew() {
+		d.news.call()
+	}
+}
+
+func (d *Domain) ringFew() bool {
+	if d.burden.Load() > littleBurden || !d.feeding.TryLock() {
+		return false
+	}
+	defer d.feeding.Unlock()
+	n, ok := d.news.takeLittle(d.tailHead(), d.spare)
+	if !ok {
+		return false
+	}
+	d.advance(n.Messages[0].ID.Seq, entriesOf(n.Messages))
+	clear(n.Messages)
+	d.spare = n.Messages
+	return true
 }
 
 func (b *newsBox) take(spare []message.Message) engine.News {
@@ -54,12 +102,12 @@ func (b *newsBox) take(spare []message.Message) engine.News {
 	return n
 }
 
-// feed moves the domain's tail along the log as long as the domain lives. It
-// is the only one that adds to the tail.
+// feed moves the domain's tail along the log as long as the domain lives. But
+// for the goroutine that rings with little news, it is the only one that adds to
+// the tail.
 func (d *Domain) feed(ctx context.Context) {
 	probe := time.NewTimer(d.hub.probe)
 	defer probe.Stop()
-	var spare []message.Message
 	var probed uint64 // the head that the last probe saw
 	for {
 		probe.Reset(d.hub.probe)
@@ -69,7 +117,9 @@ func (d *Domain) feed(ctx context.Context) {
 		case <-probe.C:
 			// News may be on its way while the log is asked; what is still
 			// missing a whole probe later was lost.
+			d.feeding.Lock()
 			d.catchUp(ctx, probed)
+			d.feeding.Unlock()
 			state, err := d.refresh(ctx)
 			if err != nil && ctx.Err() == nil {
 				d.hub.log.Debug("log not probed", "domain", d.name, "error", err)
@@ -78,21 +128,28 @@ func (d *Domain) feed(ctx context.Context) {
 			continue
 		case <-d.news.wake:
 		}
-		n := d.news.take(spare)
-		if n.Changed {
-			if _, err := d.refresh(ctx); err != nil && ctx.Err() == nil {
-				d.hub.log.Warn("log not read after a change", "domain", d.name, "error", err)
-			}
-		}
-		if len(n.Messages) > 0 {
-			first := n.Messages[0].ID.Seq
-			d.catchUp(ctx, first-1)
-			d.advance(first, entriesOf(n.Messages))
-		}
-		d.catchUp(ctx, n.Head)
-		clear(n.Messages)
-		spare = n.Messages
+		d.step(ctx)
 	}
+}
+
+// step takes what is in the box to the tail.
+func (d *Domain) step(ctx context.Context) {
+	d.feeding.Lock()
+	defer d.feeding.Unlock()
+	n := d.news.take(d.spare)
+	if n.Changed {
+		if _, err := d.refresh(ctx); err != nil && ctx.Err() == nil {
+			d.hub.log.Warn("log not read after a change", "domain", d.name, "error", err)
+		}
+	}
+	if len(n.Messages) > 0 {
+		first := n.Messages[0].ID.Seq
+		d.catchUp(ctx, first-1)
+		d.advance(first, entriesOf(n.Messages))
+	}
+	d.catchUp(ctx, n.Head)
+	clear(n.Messages)
+	d.spare = n.Messages
 }
 
 // refresh asks the log where it stands and brings tail, epochs and
@@ -218,6 +275,7 @@ func (d *Domain) advance(first uint64, entries []*Entry) {
 	}
 	d.tail.shrink(d.tailLimit.Load())
 	d.mu.Unlock()
+	d.burden.Store(int64(len(woken)))
 	wake(woken)
 	clear(woken)
 	d.woken = woken

@@ -65,6 +65,17 @@ func (l *Log) fill(n int, encode Encoder) error {
 	return nil
 }
 
+// Fits reports whether a batch of so many bytes, heads and all, could be
+// written at the end of the last segment now, without making or mending one. It
+// does not wait.
+func (l *Log) Fits(size int64) bool {
+	if !l.tail.TryLock() {
+		return false
+	}
+	defer l.tail.Unlock()
+	return l.fits(size)
+}
+
 // fits reports whether a batch can be put at the end as it is.
 func (l *Log) fits(size int64) bool {
 	if l.active == nil || !l.ready || l.rolled != nil || l.closed {

@@ -141,6 +141,16 @@ func rawIO(call uintptr, fd int, p []byte) (int, error) {
 // CloseWrite implements [Kernel].
 func (k *epoll) CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
+// Release implements [Kernel].
+func (k *epoll) Release(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	if err := unix.EpollCtl(k.fd, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return net.FileConn(f) // has a duplicate
+}
+
 // CloseFD implements [Kernel]; the descriptor leaves the set by itself.
 func (k *epoll) CloseFD(fd int) { _ = unix.Close(fd) }
 

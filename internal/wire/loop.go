@@ -20,6 +20,7 @@ type loop struct {
 	readyMu sync.Mutex // guards the fields below
 	ready   []*Socket  // that asked for a turn
 	asleep  bool       // deliver has to be kicked
+	reading bool       // read looks at ready before it waits
 
 	slotsMu sync.RWMutex // guards the fields below
 	slots   []*[slotChunk]slot
@@ -94,8 +95,22 @@ func (l *loop) find(data uint64) *Socket {
 	return l.at(number).socket
 }
 
-// schedule has a socket given a turn.
+// fewReady is how many sockets may wait for a reader: for more, another
+// goroutine is worth being woken.
+const fewReady = 64
+
+// schedule has a socket given a turn. A reader that is at work does it before
+// it waits again, if need be that of another loop: waking a goroutine costs
+// more than a turn does.
 func (l *loop) schedule(s *Socket) {
+	if l.queue(s) {
+		return
+	}
+	for _, other := range l.engine.loops {
+		if other != l && other.help(s) {
+			return
+		}
+	}
 	l.readyMu.Lock()
 	l.ready = append(l.ready, s)
 	kick := l.asleep
@@ -104,6 +119,29 @@ func (l *loop) schedule(s *Socket) {
 	if kick {
 		l.wake()
 	}
+}
+
+// queue is schedule for when somebody is awake to see it.
+func (l *loop) queue(s *Socket) bool {
+	l.readyMu.Lock()
+	defer l.readyMu.Unlock()
+	if l.asleep && (!l.reading || len(l.ready) >= fewReady) {
+		return false
+	}
+	l.ready = append(l.ready, s)
+	return true
+}
+
+// help takes a socket of another loop on, if the reader is at work and has
+// little to do.
+func (l *loop) help(s *Socket) bool {
+	l.readyMu.Lock()
+	defer l.readyMu.Unlock()
+	if !l.reading || len(l.ready) >= fewReady {
+		return false
+	}
+	l.ready = append(l.ready, s)
+	return true
 }
 
 func (l *loop) wake() {
@@ -150,6 +188,7 @@ func (l *loop) deliver() {
 func (l *loop) read() {
 	w := &Worker{engine: l.engine}
 	events := make([]Event, waitEvents)
+	var round []*Socket
 	for {
 		n, err := l.kernel.Wait(events)
 		if err != nil {
@@ -158,13 +197,45 @@ func (l *loop) read() {
 			}
 			return
 		}
+		l.readyMu.Lock()
+		l.reading = true
+		l.readyMu.Unlock()
 		for _, ev := range events[:n] {
 			if s := l.find(ev.Data); s != nil {
 				s.event(w, ev)
 			}
 		}
 		w.over()
+		round = l.turns(w, round)
 	}
+}
+
+// turns gives the turns that were asked for while the reader was at work.
+// After one round of them, what they in turn asked for is left to deliver,
+// so that the kernel is heard. round is a list to use, and so is what is
+// returned.
+func (l *loop) turns(w *Worker, round []*Socket) []*Socket {
+	l.readyMu.Lock()
+	if len(l.ready) == 0 {
+		l.reading = false
+		l.readyMu.Unlock()
+		return round
+	}
+	round, l.ready = l.ready, round[:0]
+	l.readyMu.Unlock()
+	for _, s := range round {
+		s.turn(w)
+	}
+	clear(round)
+	w.over()
+	l.readyMu.Lock()
+	defer l.readyMu.Unlock()
+	l.reading = false
+	if len(l.ready) > 0 && l.asleep {
+		l.asleep = false
+		l.wake()
+	}
+	return round
 }
 
 // close closes the sockets that are left.

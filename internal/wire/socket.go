@@ -102,8 +102,14 @@ func (s *Socket) Close() {
 	if s.fd < 0 {
 		return
 	}
+	fd := int(s.fd)
+	s.leave()
+	s.loop.kernel.CloseFD(fd)
+}
+
+// leave makes of it a socket that is closed, but for the descriptor.
+func (s *Socket) leave() {
 	s.loop.leave(s)
-	s.loop.kernel.CloseFD(int(s.fd))
 	s.fd = -1
 	s.loop.engine.open.Add(-1)
 }

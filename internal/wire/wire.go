@@ -69,6 +69,9 @@ type Kernel interface {
 	Write(fd int, p []byte) (int, error)
 	// CloseWrite tells the peer that nothing more will come.
 	CloseWrite(fd int) error
+	// Release makes a net.Conn of a connection again, of which nothing is told
+	// any more. fd is gone, also if there is an error; then it is closed.
+	Release(fd int) (net.Conn, error)
 	CloseFD(fd int)
 	Close() error
 }
@@ -171,6 +174,11 @@ func (e *Engine) Open() int { return int(e.open.Load()) }
 func (e *Engine) Adopt(nc net.Conn, s *Socket, h Handler, initial []byte, start func(w *Worker)) error {
 	if e.life.Err() != nil {
 		return ErrClosed
+	}
+	if back, ok := nc.(*returned); ok {
+		if nc, ok = back.whole(); !ok {
+			return fmt.Errorf("adopt a connection: %w: not all that was read of it is used up", ErrUnsupported)
+		}
 	}
 	l := e.loops[int(e.next.Add(1))%len(e.loops)]
 	fd, err := l.kernel.Adopt(nc)

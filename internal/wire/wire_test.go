@@ -263,6 +263,11 @@ func (k *scripted) CloseFD(fd int) {
 	k.ended = append(k.ended, fd)
 }
 
+func (k *scripted) Release(fd int) (net.Conn, error) {
+	k.CloseFD(fd)
+	return nil, wire.ErrUnsupported
+}
+
 func (k *scripted) Close() error {
 	close(k.closed)
 	return nil

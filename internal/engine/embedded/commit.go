@@ -24,10 +24,33 @@ type request struct {
 	dup     *request // the same key came before in the same batch
 	receipt engine.Receipt
 	err     error
-	done    chan struct{} // capacity 1: a committer never waits
+	done    chan struct{}               // capacity 1: a committer never waits
+	tell    func(engine.Receipt, error) // called instead, if there is one
 }
 
 var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
+
+// finish answers whoever waits for the request, which is not the committer's
+// any more then.
+func (r *request) finish() {
+	if r.tell == nil {
+		r.done <- struct{}{}
+		return
+	}
+	tell := r.tell
+	tell(r.end())
+}
+
+// end gives the request back to the pool, and returns what came of it.
+func (r *request) end() (engine.Receipt, error) {
+	receipt, err := r.receipt, r.err
+	if err != nil {
+		receipt, err = engine.Receipt{}, failed("append to domain "+r.log.domain, err)
+	}
+	*r = request{done: r.done}
+	requests.Put(r)
+	return receipt, err
+}
 
 // committer is the group commit of all domains with durability fsync: one
 // goroutine takes all that waits, each log writes its part in one go, the
@@ -64,10 +87,8 @@ func (c *committer) submit(ctx context.Context, r *request) error {
 		case c.closed:
 			c.mu.Unlock()
 			return engine.ErrClosed
-		case len(c.queue) == 0 || len(c.queue) < maxQueued && c.bytes+r.size <= maxQueuedBytes:
-			c.queue = append(c.queue, r)
-			c.bytes += r.size
-			first := len(c.queue) == 1
+		case c.fits(r):
+			first := c.add(r)
 			c.mu.Unlock()
 			if first {
 				c.wakeUp()
@@ -85,6 +106,34 @@ func (c *committer) submit(ctx context.Context, r *request) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// trySubmit queues a request if there is room for it at once.
+func (c *committer) trySubmit(r *request) bool {
+	c.mu.Lock()
+	if c.closed || !c.fits(r) {
+		c.mu.Unlock()
+		return false
+	}
+	first := c.add(r)
+	c.mu.Unlock()
+	if first {
+		c.wakeUp()
+	}
+	return true
+}
+
+// fits reports whether there is room for a request. The caller holds mu.
+func (c *committer) fits(r *request) bool {
+	return len(c.queue) == 0 || len(c.queue) < maxQueued && c.bytes+r.size <= maxQueuedBytes
+}
+
+// add queues a request, and reports whether it is the first. The caller holds
+// mu.
+func (c *committer) add(r *request) (first bool) {
+	c.queue = append(c.queue, r)
+	c.bytes += r.size
+	return len(c.queue) == 1
 }
 
 func (c *committer) wakeUp() {

@@ -102,13 +102,7 @@ func (l *Log) Append(ctx context.Context, b engine.Block) (engine.Receipt, error
 	} else {
 		l.appendAsync(r)
 	}
-	receipt, err := r.receipt, r.err
-	*r = request{done: r.done}
-	requests.Put(r)
-	if err != nil {
-		return engine.Receipt{}, failed("append to domain "+l.domain, err)
-	}
-	return receipt, nil
+	return r.end()
 }
 
 // maxBlockBytes bounds a block, so that a batch stays far below what the

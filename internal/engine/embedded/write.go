@@ -208,7 +208,7 @@ func (l *Log) answer(reqs []*request, err error) {
 		}
 	}
 	for _, r := range reqs { // not before: a duplicate looks at the first one's
-		r.done <- struct{}{}
+		r.finish()
 	}
 }
 

@@ -140,6 +140,20 @@ func (k *kernel) CloseWrite(fd int) error {
 	return nil
 }
 
+// Release implements [wire.Kernel].
+func (k *kernel) Release(fd int) (net.Conn, error) {
+	c := k.get(fd)
+	for _, h := range []*half{c.in, c.out} {
+		h.mu.Lock()
+		h.watch = nil
+		h.mu.Unlock()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.conns, fd)
+	return newConn(c.in, c.out, 0), nil
+}
+
 // CloseFD implements [wire.Kernel].
 func (k *kernel) CloseFD(fd int) {
 	c := k.get(fd)
