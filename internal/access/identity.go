@@ -138,6 +138,14 @@ func (id *Identity) Ended() error {
 	return nil
 }
 
+// Used notes that the identity is being used again, by a connection that was
+// authenticated before. It does not wait.
+func (id *Identity) Used() {
+	if id.live != nil {
+		id.live.owner.note(id.live)
+	}
+}
+
 // OnEnd has fn called once when the identity ends, with the cause: from a
 // goroutine of the authority or a timer, or before OnEnd returns if it has
 // ended already. fn must not block. The caller calls stop when it does not

@@ -6,6 +6,7 @@ package httpapi
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"crier/internal/transport/pull"
 	"crier/internal/transport/sse"
 	"crier/internal/transport/websocket"
+	"crier/internal/wire"
 )
 
 // Limits of the public API.
@@ -27,8 +29,8 @@ type Limits struct {
 	Requests int           // being answered, listeners apart; 0: no limit
 }
 
-// Config is what the API needs; all of it but Logger, Metrics and Now is
-// required.
+// Config is what the API needs; all of it but Wire with Return and Idle, Logger,
+// Metrics and Now is required.
 type Config struct {
 	Hub       *hub.Hub
 	Access    *access.Authority
@@ -37,6 +39,9 @@ type Config struct {
 	SSE       *sse.Handler
 	Pull      *pull.Handler
 	WebSocket *websocket.Server
+	Wire      *wire.Engine   // nil: all publishers stay with net/http
+	Return    func(net.Conn) // has net/http serve a connection again, without waiting
+	Idle      time.Duration  // for which a publisher's connection may be silent; 0: 2 min
 	Limits    Limits
 	Logger    *slog.Logger
 	Metrics   *Metrics
@@ -48,6 +53,7 @@ type Config struct {
 type API struct {
 	Config
 	underWay atomic.Int64 // requests
+	loop     *loop        // nil: all publishers stay with net/http
 }
 
 // New makes the API.
@@ -64,7 +70,14 @@ func New(cfg Config) *API {
 	if cfg.Limits.BodyTime == 0 {
 		cfg.Limits.BodyTime = bodyTime
 	}
-	return &API{Config: cfg}
+	if cfg.Idle == 0 {
+		cfg.Idle = 2 * time.Minute
+	}
+	a := &API{Config: cfg}
+	if cfg.Wire != nil {
+		a.loop = newLoop(a)
+	}
+	return a
 }
 
 // ServeHTTP serves /t/… and the page at /. Paths are taken as they came:

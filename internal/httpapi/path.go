@@ -61,14 +61,13 @@ func parseTarget(escaped string) (target, error) {
 	return t, nil
 }
 
-// topicPath is the escaped path of a topic.
-func topicPath(domain, name string) string {
-	var b strings.Builder
-	b.WriteString(Prefix)
-	b.WriteString(domain)
+// appendTopicPath writes the escaped path of a topic.
+func appendTopicPath(dst []byte, domain, name string) []byte {
+	dst = append(dst, Prefix...)
+	dst = append(dst, domain...)
 	for seg := range strings.SplitSeq(name, "/") {
-		b.WriteByte('/')
-		b.WriteString(url.PathEscape(seg))
+		dst = append(dst, '/')
+		dst = append(dst, url.PathEscape(seg)...)
 	}
-	return b.String()
+	return dst
 }

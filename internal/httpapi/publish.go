@@ -45,6 +45,9 @@ func (a *API) post(w http.ResponseWriter, r *http.Request, t target, who *access
 		a.refuse(w, r, p)
 		return
 	}
+	if !batch && a.adopt(w, r, t, who, receipt) {
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h["Location"] = []string{location(t, receipt)}
@@ -196,12 +199,15 @@ func splitBatch(like message.Draft, body []byte, limit int64) ([]message.Draft, 
 }
 
 // location is the page on which the first message of a receipt is.
-func location(t target, r engine.Receipt) string {
+func location(t target, r engine.Receipt) string { return string(appendLocation(nil, t, r)) }
+
+func appendLocation(dst []byte, t target, r engine.Receipt) []byte {
 	before := r.First
 	before.Seq--
-	b := append([]byte(topicPath(t.domain, t.name)), "?since="...)
-	b = before.Append(b)
-	return string(append(b, "&limit=1"...))
+	dst = appendTopicPath(dst, t.domain, t.name)
+	dst = append(dst, "?since="...)
+	dst = before.Append(dst)
+	return append(dst, "&limit=1"...)
 }
 
 func appendReceipts(dst []byte, name string, r engine.Receipt) []byte {

@@ -56,6 +56,7 @@ func (s *Server) serve(failed chan<- error) {
 			return s.public.Serve(guarded)
 		})
 	}
+	run("connections given back", func() error { return s.public.Serve(s.returned) })
 	if s.qri.listener != nil {
 		run("QRI's listener "+s.qri.listener.Addr().String(), func() error {
 			if err := s.qri.ingest.Serve(s.qri.listener); err != nil {
@@ -89,6 +90,9 @@ func (s *Server) drain() {
 	}
 	if s.qri.ingest != nil {
 		s.qri.ingest.Close(ctx)
+	}
+	if err := s.api.Drain(ctx); err != nil {
+		s.log.Warn("not every publish was answered in time", "error", err)
 	}
 	if err := s.public.Shutdown(ctx); err != nil {
 		_ = s.public.Close() // whoever is left has had the time that there was

@@ -49,6 +49,8 @@ type Server struct {
 	manage   *admin.Admin
 	public   *http.Server
 	door     *door
+	api      *httpapi.API
+	returned *handback
 	operator *http.Server
 	state    state
 
@@ -61,6 +63,9 @@ type Server struct {
 	serving   sync.WaitGroup
 }
 
+// idleTimeout is how long a connection may be silent between two requests.
+const idleTimeout = 2 * time.Minute
+
 // Run serves until ctx ends, then drains and returns nil. Errors are of the
 // start, or of a listener that failed.
 func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger) error {
@@ -69,7 +74,7 @@ func Run(ctx context.Context, cfg config.Serve, version string, log *slog.Logger
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.close())
 	}
-	failed := make(chan error, len(s.listeners)+2)
+	failed := make(chan error, len(s.listeners)+3)
 	s.serve(failed)
 	life, stop := context.WithCancel(ctx)
 	defer stop()
@@ -140,8 +145,9 @@ func (s *Server) open(ctx context.Context) error {
 	s.public = &http.Server{
 		Handler:           s.publicHandler(dialects),
 		ConnState:         s.door.follow,
+		ConnContext:       httpapi.ConnContext,
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -152,7 +158,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.operator = &http.Server{
 		Handler:           manage,
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -181,7 +187,13 @@ func (s *Server) openAccess(ctx context.Context, token access.OperatorToken) err
 
 func (s *Server) publicHandler(dialects []dialectHandler) http.Handler {
 	rate := access.NewLimiter(s.cfg.PublishRate, int(max(1, s.cfg.PublishRate)), time.Now)
-	api := httpapi.New(httpapi.Config{
+	s.returned = newHandback()
+	fast := s.wire
+	if !s.cfg.FastPublish || s.cfg.TLSCert != "" {
+		fast = nil
+	}
+	s.api = httpapi.New(httpapi.Config{
+		Wire: fast, Return: s.returned.put, Idle: idleTimeout,
 		Hub: s.hub, Access: s.access, Table: s.table,
 		Rate: rate,
 		SSE:  s.sse, WebSocket: s.sockets,
@@ -191,7 +203,7 @@ func (s *Server) publicHandler(dialects []dialectHandler) http.Handler {
 		Metrics: httpapi.NewMetrics(s.metrics),
 		Version: s.version,
 	})
-	return &paths{api: s.withRealizehit(s.withPushcart(api, rate), rate), dialects: dialects}
+	return &paths{api: s.withRealizehit(s.withPushcart(s.api, rate), rate), dialects: dialects}
 }
 
 // close ends what open began, in the reverse order.

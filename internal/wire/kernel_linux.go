@@ -103,6 +103,7 @@ func (k *epoll) Wait(events []Event) (n int, err error) {
 		events[i] = Event{
 			Data:     uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32,
 			Readable: ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0,
+			Ended:    ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0,
 			Writable: ev.Events&unix.EPOLLOUT != 0,
 		}
 	}

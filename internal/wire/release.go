@@ -6,10 +6,10 @@ import (
 )
 
 // Release gives the connection to whoever serves it in another way, and closes
-// the socket: the handler is not called again. What is read of the net.Conn
-// begins with read, which was read of the socket already and is the net.Conn's
-// from then on. After an error the connection is closed.
-func (s *Socket) Release(read []byte) (net.Conn, error) {
+// the socket: the handler is not called again. What is read of the connection
+// begins with read, which was read of the socket already and is the
+// connection's from then on. After an error the connection is closed.
+func (s *Socket) Release(read []byte) (*Released, error) {
 	if s.fd < 0 {
 		return nil, ErrClosed
 	}
@@ -19,29 +19,27 @@ func (s *Socket) Release(read []byte) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("give a connection back: %w", err)
 	}
-	if len(read) == 0 {
-		return nc, nil
-	}
-	return &returned{Conn: nc, rest: read}, nil
+	return &Released{Conn: nc, read: read}, nil
 }
 
-// returned is a connection of which something was read before.
-type returned struct {
+// Released is a connection that was on the wire. It can come back: Adopt takes
+// it, also as a part of another net.Conn.
+type Released struct {
 	net.Conn
-	rest []byte
+	read []byte // of it already
 }
 
 // Read implements [net.Conn]; it is called by one goroutine at a time.
-func (r *returned) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 {
+func (r *Released) Read(p []byte) (int, error) {
+	if len(r.read) == 0 {
 		return r.Conn.Read(p)
 	}
-	n := copy(p, r.rest)
-	if r.rest = r.rest[n:]; len(r.rest) == 0 {
-		r.rest = nil
+	n := copy(p, r.read)
+	if r.read = r.read[n:]; len(r.read) == 0 {
+		r.read = nil
 	}
 	return n, nil
 }
 
-// whole gives the connection alone, if nothing is left of what was read.
-func (r *returned) whole() (net.Conn, bool) { return r.Conn, len(r.rest) == 0 }
+// inside gives the connection without what was read of it.
+func (r *Released) inside() (nc net.Conn, read []byte) { return r.Conn, r.read }

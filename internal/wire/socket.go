@@ -36,6 +36,7 @@ const (
 	held     flags = 1 << iota // the handler takes no data now
 	readable                   // there may be something to read
 	away                       // work is done away from the loop
+	ending                     // the peer has ended, but not all it said is read
 	ended                      // the peer has ended
 	fired                      // the time that was set with At has come
 )
@@ -195,6 +196,9 @@ func (s *Socket) event(w *Worker, ev Event) {
 	}
 	if ev.Readable {
 		s.flags |= readable
+		if ev.Ended {
+			s.flags |= ending
+		}
 		s.read(w)
 	}
 	if ev.Writable && s.full.Swap(false) && s.fd >= 0 && !s.is(away) {
@@ -218,6 +222,12 @@ func (s *Socket) read(w *Worker) {
 			return
 		case err != nil:
 			s.peerGone(w)
+			return
+		}
+		if n < len(w.buf) && !s.is(ending) {
+			// That was all. What comes later is told anew.
+			s.flags &^= readable
+			s.handler.Data(w, w.buf[:n])
 			return
 		}
 		s.handler.Data(w, w.buf[:n])

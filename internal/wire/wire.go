@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -80,6 +81,7 @@ type Kernel interface {
 type Event struct {
 	Data     uint64
 	Readable bool // or the peer has closed
+	Ended    bool // the peer has closed
 	Writable bool
 }
 
@@ -175,10 +177,9 @@ func (e *Engine) Adopt(nc net.Conn, s *Socket, h Handler, initial []byte, start 
 	if e.life.Err() != nil {
 		return ErrClosed
 	}
-	if back, ok := nc.(*returned); ok {
-		if nc, ok = back.whole(); !ok {
-			return fmt.Errorf("adopt a connection: %w: not all that was read of it is used up", ErrUnsupported)
-		}
+	if back, ok := nc.(interface{ inside() (net.Conn, []byte) }); ok {
+		inside, read := back.inside()
+		nc, initial = inside, slices.Concat(initial, read)
 	}
 	l := e.loops[int(e.next.Add(1))%len(e.loops)]
 	fd, err := l.kernel.Adopt(nc)

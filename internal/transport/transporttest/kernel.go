@@ -49,7 +49,9 @@ func (k *kernel) Watch(fd int, data uint64) error {
 	watch := func(h *half, readable bool) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.watch = func() { k.tell(wire.Event{Data: data, Readable: readable, Writable: !readable}) }
+		h.watch = func() {
+			k.tell(wire.Event{Data: data, Readable: readable, Ended: readable && (h.ended || h.refused), Writable: !readable})
+		}
 		h.watch()
 	}
 	watch(c.in, true)
@@ -68,6 +70,7 @@ func (k *kernel) tell(ev wire.Event) {
 	defer k.mu.Unlock()
 	was := k.pending[ev.Data]
 	ev.Readable = ev.Readable || was.Readable
+	ev.Ended = ev.Ended || was.Ended
 	ev.Writable = ev.Writable || was.Writable
 	k.pending[ev.Data] = ev
 	k.changed.Broadcast()
