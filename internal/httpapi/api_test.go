@@ -3,12 +3,17 @@ package httpapi_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"crier/internal/access"
 	"crier/internal/engine"
@@ -20,6 +25,7 @@ import (
 	"crier/internal/transport/pull"
 	"crier/internal/transport/sse"
 	"crier/internal/transport/websocket"
+	"crier/internal/wire"
 )
 
 // world is the public API on an engine in RAM behind a real listener.
@@ -30,6 +36,9 @@ type world struct {
 	access *access.Authority
 	table  *transport.Table
 	url    string
+
+	api     *httpapi.API
+	metrics *prometheus.Registry
 }
 
 type options struct {
@@ -38,11 +47,15 @@ type options struct {
 	perAddr int
 	most    int           // requests at a time
 	body    time.Duration // in which a body has to come
+	head    time.Duration // in which a head has to come
+	idle    time.Duration // between two requests
+	fast    bool          // publishers are served by a loop
+	starts  bool          // the log can be appended to without waiting
 }
 
 func start(t *testing.T, o options) *world {
 	t.Helper()
-	w := &world{t: t, engine: &faulty{Engine: memory.New(memory.Config{})}}
+	w := &world{t: t, engine: &faulty{Engine: memory.New(memory.Config{}), starts: o.starts}}
 	t.Cleanup(func() { _ = w.engine.Close() })
 	origins, err := access.NewOrigins(o.origins)
 	if err != nil {
@@ -57,7 +70,19 @@ func start(t *testing.T, o options) *world {
 	}
 	t.Cleanup(func() { _ = w.hub.Close() })
 	w.table = transport.NewTable(o.perAddr, nil, nil)
+	w.metrics = prometheus.NewRegistry()
+	back := &returned{conns: make(chan net.Conn, 100), closed: make(chan struct{})}
+	var loops *wire.Engine
+	if o.fast {
+		if loops, err = wire.New(wire.Config{}); errors.Is(err, wire.ErrUnsupported) {
+			t.Skip("publishers are served by a loop on Linux only")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = loops.Close() })
+	}
 	api := httpapi.New(httpapi.Config{
+		Wire: loops, Return: func(c net.Conn) { back.conns <- c }, Idle: o.idle, Metrics: httpapi.NewMetrics(w.metrics),
 		Hub: w.hub, Access: w.access, Table: w.table,
 		Rate:      access.NewLimiter(o.rate, 1, time.Now),
 		SSE:       sse.New(sse.Config{Hub: w.hub}),
@@ -66,14 +91,47 @@ func start(t *testing.T, o options) *world {
 		Limits:    httpapi.Limits{Message: 1 << 20, Patterns: 64, BodyTime: o.body, Requests: o.most},
 		Version:   "test",
 	})
-	srv := httptest.NewServer(api)
+	srv := httptest.NewUnstartedServer(api)
+	srv.Config.ReadHeaderTimeout = o.head
+	srv.Config.ConnContext = httpapi.ConnContext
+	srv.Start()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = srv.Config.Serve(back)
+	}()
 	t.Cleanup(func() {
 		srv.CloseClientConnections()
 		srv.Close()
+		_ = back.Close()
+		<-served
 	})
-	w.url = srv.URL
+	w.api, w.url = api, srv.URL
 	return w
 }
+
+// returned is the listener by which connections come back to net/http.
+type returned struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (r *returned) Accept() (net.Conn, error) {
+	select {
+	case c := <-r.conns:
+		return c, nil
+	case <-r.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (r *returned) Close() error {
+	r.once.Do(func() { close(r.closed) })
+	return nil
+}
+
+func (r *returned) Addr() net.Addr { return &net.TCPAddr{} }
 
 // key closes the server with a key and returns its secret.
 func (w *world) key(spec access.KeySpec) string {

@@ -11,7 +11,8 @@ import (
 // faulty is an engine that can be away, and can hold an append.
 type faulty struct {
 	engine.Engine
-	away atomic.Bool
+	away   atomic.Bool
+	starts bool // its logs are a Starter
 
 	mu   sync.Mutex
 	gate chan struct{} // appends wait for it to be closed
@@ -29,7 +30,23 @@ func (f *faulty) hold() (release func()) {
 
 func (f *faulty) Log(ctx context.Context, domain string, d engine.Durability) (engine.Log, error) {
 	l, err := f.Engine.Log(ctx, domain, d)
+	if starter, ok := l.(engine.Starter); ok && f.starts {
+		return startingLog{faultyLog{l, f}, starter}, err
+	}
 	return faultyLog{l, f}, err
+}
+
+type startingLog struct {
+	faultyLog
+	starter engine.Starter
+}
+
+func (l startingLog) Start(b engine.Block, done func(engine.Receipt, error)) bool {
+	if l.f.away.Load() {
+		done(engine.Receipt{}, engine.ErrUnavailable)
+		return true
+	}
+	return l.starter.Start(b, done)
 }
 
 type faultyLog struct {

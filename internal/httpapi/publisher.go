@@ -32,7 +32,8 @@ type publisher struct {
 	begun  []byte // was read and is of no request yet
 	rest   []byte // of an answer that the socket did not take
 	at     where
-	kind   string // Content-Type of the last request
+	given  string // Content-Type of the last request
+	kind   string // and what that means
 	seat   *seat  // of the publish under way; nil: there is none
 	begins bool   // a request was begun, and has patience to come
 	gone   bool   // the peer will send no more
@@ -176,12 +177,12 @@ func (s *publisher) find(path []byte) bool {
 
 // draft makes what is to be published; it owns its bytes.
 func (s *publisher) draft(r *strict.Request) (d message.Draft, ok bool) {
-	if string(r.ContentType) != s.kind {
-		kind, err := checkContentType(string(r.ContentType))
+	if given := string(r.ContentType); given != s.given || s.kind == "" {
+		kind, err := checkContentType(given)
 		if err != nil {
 			return d, false
 		}
-		s.kind = kind
+		s.given, s.kind = given, kind
 	}
 	d = message.Draft{Topic: s.at.target.name, ContentType: s.kind}
 	if len(r.Type) > 0 {

@@ -88,7 +88,16 @@ func Parse(p []byte, r *Request) (n int, result Result) {
 		if len(p) >= MaxHead {
 			return 0, Large
 		}
-		return 0, Part
+		for rest := p; ; {
+			i := bytes.IndexByte(rest, '\n')
+			if i < 0 {
+				return 0, Part
+			}
+			if i == 0 || rest[i-1] != '\r' {
+				return 0, Shape // the end would not be seen
+			}
+			rest = rest[i+1:]
+		}
 	}
 	head, rest := p[:end+2], p[end+4:]
 	length, result := r.head(head)
