@@ -149,7 +149,7 @@ func runCases(t *testing.T, h Harness, d engine.Durability, cases []testCase) {
 func logCases() []testCase {
 	var all []testCase
 	for _, cases := range [][]testCase{
-		orderCases(), readCases(), seekCases(), trimCases(), forgetCases(), ttlCases(), epochCases(),
+		orderCases(), startCases(), readCases(), seekCases(), trimCases(), forgetCases(), ttlCases(), epochCases(),
 		keyCases(), ringCases(), durabilityCases(), closeCases(), crashCases(), severalCases(), modelCases(),
 	} {
 		all = append(all, cases...)
