@@ -25,6 +25,7 @@ type pressed struct {
 	drafts []message.Draft
 	from   []*publisher
 	bytes  int
+	key    engine.Key
 	done   func(engine.Receipt, error) // answer, bound once
 }
 
@@ -50,7 +51,7 @@ func (p *press) Over() {
 		return
 	}
 	p.block = nil
-	block := engine.Block{Drafts: b.drafts}
+	block := engine.Block{Drafts: b.drafts, Key: b.key}
 	if b.domain.StartPublish(block, b.done) {
 		return
 	}
@@ -72,7 +73,7 @@ func (b *pressed) answer(r engine.Receipt, err error) {
 	}
 	clear(b.drafts)
 	clear(b.from)
-	b.domain, b.drafts, b.from, b.bytes = nil, b.drafts[:0], b.from[:0], 0
+	b.domain, b.drafts, b.from, b.bytes, b.key = nil, b.drafts[:0], b.from[:0], 0, engine.Key{}
 	b.loop.blocks.Put(b)
 }
 

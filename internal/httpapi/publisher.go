@@ -83,11 +83,7 @@ func (s *publisher) take(w *wire.Worker, p []byte) {
 	}
 	var r strict.Request
 	n, result := strict.Parse(p, &r)
-	if result == strict.Part {
-		if s.gone {
-			s.end() // the rest will not come
-			return
-		}
+	if result == strict.Part && !s.gone {
 		s.begun = slices.Clone(p)
 		s.wait()
 		return
@@ -117,7 +113,11 @@ func (s *publisher) wait() {
 // Gone implements [wire.Handler].
 func (s *publisher) Gone(*wire.Worker) {
 	s.gone = true
-	if s.idle() && len(s.begun) == 0 {
+	switch {
+	case !s.idle(): // it waits for an answer
+	case len(s.begun) > 0:
+		s.loop.giveBack(s, s.begun, strict.Part.String())
+	default:
 		s.end()
 	}
 }
@@ -134,7 +134,7 @@ func (s *publisher) publish(w *wire.Worker, r *strict.Request) (refusal string) 
 		return "refused"
 	}
 	draft, ok := s.draft(r)
-	if !ok || int64(len(r.Body)) > a.Limits.Message {
+	if !ok || int64(len(r.Body)) > a.Limits.Message || checkKey(string(r.Key)) != nil {
 		return "refused"
 	}
 	seat := a.sit()
@@ -147,7 +147,16 @@ func (s *publisher) publish(w *wire.Worker, r *strict.Request) (refusal string) 
 	}
 	s.who.Used()
 	s.seat, s.begins = seat, false
-	w.Local(s.loop.kind).(*press).add(s.at.domain, draft, s)
+	p := w.Local(s.loop.kind).(*press)
+	if len(r.Key) == 0 {
+		p.add(s.at.domain, draft, s)
+		return ""
+	}
+	// A key is of a block, so this one is alone in its.
+	p.Over()
+	p.add(s.at.domain, draft, s)
+	p.block.key = keyOf(s.who, p.block.drafts, string(r.Key), draft.Data)
+	p.Over()
 	return ""
 }
 

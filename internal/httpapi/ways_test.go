@@ -45,7 +45,9 @@ var requests = []struct {
 	{"one over the limit", raw(strings.Repeat("x", 1<<20+1), "POST /t/main/a HTTP/1.1", "Host: 127.0.0.1", fmt.Sprint("Content-Length: ", 1<<20+1)), false},
 	{"an escaped topic", raw("hi", "POST /t/main/%C3%A4 HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 2"), false},
 	{"a batch", raw("1\n2\n", "POST /t/main/a?batch HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 4", "Content-Type: application/x-ndjson"), false},
-	{"an idempotency key", hi("Idempotency-Key: k"), false},
+	{"an idempotency key", hi("Idempotency-Key: k"), true},
+	{"an idempotency key that is none", hi("Idempotency-Key: \x01"), false},
+	{"an idempotency key that is long", hi("Idempotency-Key: " + strings.Repeat("k", 256)), false},
 	{"a header that nobody knows", hi("X-Other: 1"), false},
 	{"an origin", hi("Origin: http://localhost"), false},
 	{"an origin that may not", hi("Origin: https://elsewhere.example"), false},
@@ -206,7 +208,8 @@ func TestLastWords(t *testing.T) {
 	}
 	c.answer().want(t, http.StatusCreated)
 	c.answer().want(t, http.StatusCreated)
-	if rest, err := io.ReadAll(c.in); err != nil || len(rest) > 0 {
+	// net/http's word on the last one.
+	if rest, err := io.ReadAll(c.in); err != nil || !strings.HasPrefix(string(rest), "HTTP/1.1 400") {
 		t.Errorf("then %q, %v", rest, err)
 	}
 }
@@ -364,5 +367,24 @@ func TestLoopRevoked(t *testing.T) {
 	}
 	if n := w.counter(t, "crier_publishers_returned_total", "reason", "credential"); n != 2 {
 		t.Errorf("%v given back for their credentials", n)
+	}
+}
+
+// TestLoopKeys: a key is remembered whichever way it came.
+func TestLoopKeys(t *testing.T) {
+	for _, starts := range []bool{true, false} {
+		loop, plain := start(t, options{fast: true, starts: starts}), start(t, options{starts: starts})
+		a, b := loop.talk(), plain.talk()
+		keyed, other := hi("Idempotency-Key: k"), strings.Replace(hi("Idempotency-Key: k"), "\r\n\r\nhi", "\r\n\r\nho", 1)
+		batch := raw("1\n", "POST /t/main/a?batch HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 2", "Content-Type: application/x-ndjson", "Idempotency-Key: k")
+		for i, request := range []string{keyed, keyed, other, keyed, hi("Idempotency-Key: l"), hi("Idempotency-Key: l"), batch, hi()} {
+			if got, want := a.say(request), b.say(request); got != want {
+				t.Fatalf("request %d: got\n%s\nwant\n%s", i, got, want)
+			}
+		}
+		same(t, loop, plain)
+		if got := loop.counter(t, "crier_publish_requests_total", "way", "loop"); got < 4 {
+			t.Errorf("a loop served %v publishes", got)
+		}
 	}
 }

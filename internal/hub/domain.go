@@ -135,22 +135,33 @@ func (d *Domain) Publish(ctx context.Context, b engine.Block) (engine.Receipt, e
 	return r, err
 }
 
-// StartPublish is Publish for callers that must not wait, of blocks without an
-// idempotency key. It returns false, and nothing was done, if the log would
-// make it wait or cannot do otherwise; then Publish has to be called on a
-// goroutine that may. done is called once, from any goroutine and perhaps
+// StartPublish is Publish for callers that must not wait. It returns false, and
+// nothing was done, if the log would make it wait or cannot do otherwise; then
+// Publish has to be called on a goroutine that may. done is called once, from any goroutine and perhaps
 // before StartPublish returns; it must not block. The slice of drafts is the
 // caller's again then.
 func (d *Domain) StartPublish(b engine.Block, done func(engine.Receipt, error)) bool {
 	log, ok := d.log.(engine.Starter)
-	if !ok || !b.Key.IsZero() {
+	if !ok {
 		return false
 	}
+	keyed := !b.Key.IsZero()
+	if keyed && !d.beginKey(b.Key) {
+		done(engine.Receipt{}, ErrKeyInFlight)
+		return true
+	}
 	started := d.hub.now()
-	return log.Start(b, func(r engine.Receipt, err error) {
+	began := log.Start(b, func(r engine.Receipt, err error) {
+		if keyed {
+			d.endKey(b.Key)
+		}
 		d.count(b, started, r, err)
 		done(r, err)
 	})
+	if keyed && !began {
+		d.endKey(b.Key)
+	}
+	return began
 }
 
 // count counts what came of a publish.

@@ -11,6 +11,7 @@ const (
 	contentTypeHeader
 	typeHeader
 	ttlHeader
+	keyHeader
 	connectionHeader
 	idleHeader // nothing
 )
@@ -55,6 +56,7 @@ var headers = [...]struct {
 	{"connection", connectionHeader},
 	{"crier-type", typeHeader},
 	{"crier-ttl", ttlHeader},
+	{"idempotency-key", keyHeader},
 	{"accept-language", idleHeader},
 	{"accept-charset", idleHeader},
 	{"traceparent", idleHeader},

@@ -10,7 +10,7 @@
 //
 //	POST /t/<plain path> HTTP/1.1
 //	Host, Content-Length: once each
-//	Authorization, Content-Type, Crier-Type, Crier-TTL, User-Agent: at most once each
+//	Authorization, Content-Type, Crier-Type, Crier-TTL, Idempotency-Key: at most once each
 //	headers that mean nothing to a publish: any number
 //	an empty line, and Content-Length bytes
 //
@@ -41,6 +41,7 @@ type Request struct {
 	ContentType   []byte
 	Type          []byte // Crier-Type
 	TTL           []byte // Crier-TTL
+	Key           []byte // Idempotency-Key
 	Body          []byte
 }
 
@@ -182,6 +183,8 @@ func (r *Request) field(line []byte, length *[]byte) Result {
 		to = &r.Type
 	case ttlHeader:
 		to = &r.TTL
+	case keyHeader:
+		to = &r.Key
 	case connectionHeader:
 		if !bytes.EqualFold(value, []byte("keep-alive")) {
 			return Header

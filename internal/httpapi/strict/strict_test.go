@@ -22,7 +22,7 @@ var seeds = []struct {
 }{
 	{"least", post("POST /t/main/a HTTP/1.1", "Host: h", "Content-Length: 0", "", ""), strict.Whole, ""},
 	{"a body and what follows", post("POST /t/main/a HTTP/1.1", "Host: h", "Content-Length: 2", "", "hiPOST"), strict.Whole, "POST"},
-	{"all headers, in any case", post("POST /t/main/a/b HTTP/1.1", "hOST:h:80", "CONTENT-length: 1", "User-Agent: x/1 (y)", "accept: */*", "Authorization: Bearer k", "Content-Type: a/b; c=d", "Crier-Type: t", "Crier-TTL: 5", "Connection: Keep-Alive", "", "x"), strict.Whole, ""},
+	{"all headers, in any case", post("POST /t/main/a/b HTTP/1.1", "hOST:h:80", "CONTENT-length: 1", "User-Agent: x/1 (y)", "accept: */*", "Authorization: Bearer k", "Content-Type: a/b; c=d", "Crier-Type: t", "Crier-TTL: 5", "Idempotency-Key: k 1", "Connection: Keep-Alive", "", "x"), strict.Whole, ""},
 	{"blanks around a value", post("POST /t/main/a HTTP/1.1", "Host: \t h ", "Content-Length:1 ", "", "x"), strict.Whole, ""},
 	{"begun", "POS", strict.Part, ""},
 	{"a head that is not whole", post("POST /t/main/a HTTP/1.1", "Host: h", "Con"), strict.Part, ""},
@@ -50,7 +50,7 @@ var seeds = []struct {
 	{"closes", post("POST /t/main/a HTTP/1.1", "Host: h", "Content-Length: 1", "Connection: close", "", "x"), strict.Header, ""},
 	{"through a proxy", post("POST /t/main/a HTTP/1.1", "Host: h", "Content-Length: 1", "X-Forwarded-For: 1.2.3.4", "", "x"), strict.Header, ""},
 	{"of a page", post("POST /t/main/a HTTP/1.1", "Host: h", "Content-Length: 1", "Origin: https://a", "", "x"), strict.Header, ""},
-	{"an idempotency key", post("POST /t/main/a HTTP/1.1", "Host: h", "Content-Length: 1", "Idempotency-Key: k", "", "x"), strict.Header, ""},
+	{"two idempotency keys", post("POST /t/main/a HTTP/1.1", "Host: h", "Content-Length: 1", "Idempotency-Key: k", "Idempotency-Key: k", "", "x"), strict.Header, ""},
 	{"a blank before the colon", post("POST /t/main/a HTTP/1.1", "Host : h", "Content-Length: 1", "", "x"), strict.Header, ""},
 	{"a continued header", post("POST /t/main/a HTTP/1.1", "Host: h", " more", "Content-Length: 1", "", "x"), strict.Shape, ""},
 	{"a continued header with a colon", post("POST /t/main/a HTTP/1.1", "Host: h", " Accept: x", "Content-Length: 1", "", "x"), strict.Header, ""},
@@ -126,13 +126,14 @@ func agree(t *testing.T, p []byte) {
 		"Authorization": {string(r.Authorization), strings.Join(want.Header["Authorization"], "|")},
 		"Content-Type":  {string(r.ContentType), strings.Join(want.Header["Content-Type"], "|")},
 		"Crier-Type":    {string(r.Type), strings.Join(want.Header["Crier-Type"], "|")},
+		"key":           {string(r.Key), strings.Join(want.Header["Idempotency-Key"], "|")},
 		"Crier-TTL":     {string(r.TTL), strings.Join(want.Header["Crier-Ttl"], "|")},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s is %q, net/http has %q", name, pair[0], pair[1])
 		}
 	}
-	for _, name := range []string{"Expect", "Origin", "Idempotency-Key", "Forwarded", "Via", "Upgrade", "Trailer", "X-Forwarded-For"} {
+	for _, name := range []string{"Expect", "Origin", "Forwarded", "Via", "Upgrade", "Trailer", "X-Forwarded-For"} {
 		if want.Header[name] != nil {
 			t.Errorf("there is a header %s", name)
 		}
