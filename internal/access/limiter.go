@@ -37,6 +37,14 @@ func NewLimiter(rate float64, burst int, now func() time.Time) *Limiter {
 	return l
 }
 
+// Rate is how many tokens come in a second; 0: any number is let through.
+func (l *Limiter) Rate() float64 {
+	if l.every == 0 {
+		return 0
+	}
+	return float64(time.Second) / float64(l.every)
+}
+
 // Take takes n tokens, all or none. If they are not there yet it takes none
 // and tells how long to wait for them, in whole seconds, at least one: the
 // Retry-After of a 429. More than the burst are let through when the bucket

@@ -132,7 +132,12 @@ func TestFanoutToOne(t *testing.T) {
 func TestFanoutBroken(t *testing.T) {
 	t.Parallel() // it waits for most of its time
 	f := newFake(t)
-	time.AfterFunc(100*time.Millisecond, f.CloseClientConnections)
+	f.refuse = func(n int) bool {
+		if n == 1 { // all four listen by now
+			time.AfterFunc(0, f.CloseClientConnections)
+		}
+		return false
+	}
 	o := FanoutOptions{Load: brief(), Subscribers: 4, Rate: 50}
 	r := longEnough(t, &o.Load, func() (*FanoutResult, error) { return Fanout(t.Context(), f.target(), o) },
 		func(r *FanoutResult) bool { return r.Broken > 0 })

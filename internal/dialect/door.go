@@ -105,9 +105,10 @@ func (d *Door) Problem(err error) *problem.Problem {
 		}
 		return problem.Unavailable(refusal.Detail, 2*time.Second)
 	}
+	if many, ok := errors.AsType[*transport.TooManyError](err); ok {
+		return problem.TooMany(many.Error(), 30*time.Second)
+	}
 	switch {
-	case errors.Is(err, transport.ErrTooMany):
-		return problem.TooMany("too many connections from one address", 30*time.Second)
 	case errors.Is(err, transport.ErrDraining):
 		return problem.Unavailable("the server stops; try again", 5*time.Second)
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrClosed), errors.Is(err, hub.ErrClosed),

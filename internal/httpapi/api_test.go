@@ -304,12 +304,12 @@ func TestLimits(t *testing.T) {
 	w := start(t, options{rate: 0.001, perAddr: 1})
 	w.publish("/t/main/a", "1")
 	a := w.do("POST", "/t/main/a", "2")
-	a.want(t, 429, "too-many")
+	a.want(t, 429, "too-many", "0.001 publishes a second", "--publish-rate", "Retry-After")
 	if a.header.Get("Retry-After") == "" {
 		t.Fatal("429 without Retry-After")
 	}
 	s := w.stream("/t/main/a")
-	w.do("GET", "/t/main/a", "").want(t, 429)
+	w.do("GET", "/t/main/a", "").want(t, 429, "limit of 1", "--max-connections-per-address", "close")
 	again := w.stream("/t/main/a")
 	if _, event, _ := again.event(); event != "crier-restart" || again.resp.StatusCode != 200 {
 		t.Fatalf("one too many EventSources got %d, %s", again.resp.StatusCode, event)

@@ -122,7 +122,7 @@ func (a *API) publishable(t target, who *access.Identity) (*hub.Domain, *problem
 func (a *API) publish(ctx context.Context, d *hub.Domain, who *access.Identity, drafts []message.Draft, key string, body []byte) (engine.Receipt, *problem.Problem) {
 	if ok, wait := a.Rate.Take(who.Credential(), len(drafts)); !ok {
 		a.Metrics.Refused.WithLabelValues("rate").Inc()
-		return engine.Receipt{}, problem.TooMany("more publishes than this credential may make in a second", wait)
+		return engine.Receipt{}, problem.TooMany(fmt.Sprintf("this credential is over the limit of %.4g publishes a second (--publish-rate); come back after Retry-After", a.Rate.Rate()), wait)
 	}
 	b := engine.Block{Drafts: drafts}
 	if key != "" {

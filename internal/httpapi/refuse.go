@@ -61,6 +61,9 @@ func badQuery(err error) *problem.Problem {
 
 // ProblemOf maps errors of hub and engine to what a client is told.
 func ProblemOf(err error) *problem.Problem {
+	if many, ok := errors.AsType[*transport.TooManyError](err); ok {
+		return problem.TooMany(many.Error(), 30*time.Second)
+	}
 	switch {
 	case errors.Is(err, hub.ErrNoDomain):
 		return problem.NotFound("there is no such domain; crier domain create makes one")
@@ -70,8 +73,6 @@ func ProblemOf(err error) *problem.Problem {
 		return problem.KeyInFlight("a publish with this Idempotency-Key is under way; ask again for its answer")
 	case errors.Is(err, engine.ErrTooManyKeys):
 		return problem.TooMany("too many idempotency keys within ten minutes; publish without one, or later", time.Minute)
-	case errors.Is(err, transport.ErrTooMany):
-		return problem.TooMany("too many connections from one address", 30*time.Second)
 	case errors.Is(err, transport.ErrDraining):
 		return problem.Unavailable("the server stops; try again", 5*time.Second)
 	}

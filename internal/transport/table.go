@@ -65,7 +65,7 @@ func NewTable(perAddress int, now func() time.Time, m *Metrics) *Table {
 func (t *Table) Metrics() *Metrics { return t.metrics }
 
 // Open enters a connection. ctx is the request's: when it ends the connection
-// does. Returns [ErrTooMany] or [ErrDraining].
+// does. Returns a [TooManyError] or [ErrDraining].
 func (t *Table) Open(ctx context.Context, info Info) (*Conn, error) {
 	c := &Conn{Remote: info.Remote, opened: t.now().UnixNano(), serve: &serving{}}
 	c.serve.ctx, c.serve.cancel = context.WithCancelCause(ctx)
@@ -94,7 +94,7 @@ func (t *Table) enter(c *Conn, info Info) (sh *share, fresh bool, err error) {
 		return nil, false, ErrDraining
 	}
 	if t.perAddr > 0 && info.Remote.IsValid() && t.addrs[info.Remote] >= t.perAddr {
-		return nil, false, fmt.Errorf("%w: %d from one address, the limit", ErrTooMany, t.perAddr)
+		return nil, false, &TooManyError{t.perAddr}
 	}
 	sh, fresh = t.share(info)
 	sh.conns++
@@ -106,6 +106,18 @@ func (t *Table) enter(c *Conn, info Info) (sh *share, fresh bool, err error) {
 	t.addrs[info.Remote]++
 	return sh, fresh, nil
 }
+
+// TooManyError is [ErrTooMany]; its text is for the client.
+type TooManyError struct {
+	Limit int // of one address
+}
+
+func (e *TooManyError) Error() string {
+	return fmt.Sprintf("this address is at the limit of %d connections (--max-connections-per-address); close one, or come back later", e.Limit)
+}
+
+// Unwrap gives ErrTooMany.
+func (e *TooManyError) Unwrap() error { return ErrTooMany }
 
 // share finds or makes what the connection has in common with others. The
 // caller holds mu.

@@ -39,7 +39,7 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 	a := openConn(t, table, transport.Info{Transport: "sse", Remote: here})
 	openConn(t, table, transport.Info{Transport: "sse", Remote: here})
 	_, err := table.Open(t.Context(), transport.Info{Transport: "page", Remote: here})
-	if !errors.Is(err, transport.ErrTooMany) || !strings.Contains(err.Error(), "2 from one address") {
+	if !errors.Is(err, transport.ErrTooMany) || !strings.Contains(err.Error(), "limit of 2") {
 		t.Fatal(err)
 	}
 	openConn(t, table, transport.Info{Transport: "sse", Remote: there})

@@ -3,6 +3,7 @@ package pushcart_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,12 +11,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"crier/internal/access"
 	"crier/internal/dialect/pushcart"
 	"crier/internal/dialect/pushcart/account"
 	"crier/internal/engine"
 	"crier/internal/message"
 	"crier/internal/topic"
+	"crier/internal/transport"
 )
 
 func TestPostRefused(t *testing.T) {
@@ -333,6 +337,24 @@ func TestRate(t *testing.T) {
 	n.post(`{}`)
 	if r := n.do("POST", "/messages", `{}`, "X-App-Token", n.appToken, "Content-Type", "application/json"); r.Code != 429 || r.Header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", r.Code, r.Body)
+	}
+}
+
+// TestTooManyConnections: the refusal names the limit, and is counted once.
+func TestTooManyConnections(t *testing.T) {
+	m := transport.NewMetrics(nil)
+	table := transport.NewTable(1, nil, m)
+	n := newNode(t, nil, func(c *pushcart.Config) { c.Table = table })
+	conn, err := table.Open(t.Context(), transport.Info{Transport: "sse", Remote: netip.MustParseAddr("192.0.2.1")}) // httptest's
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if r := n.get(""); r.Code != 429 || r.Header.Get("Retry-After") == "" || !strings.Contains(r.Body, "limit of 1 connection") {
+		t.Errorf("%d %s", r.Code, r.Body)
+	}
+	if got := testutil.ToFloat64(m.Refused.WithLabelValues("address")); got != 1 {
+		t.Errorf("%v refusals counted", got)
 	}
 }
 

@@ -3,7 +3,6 @@ package pushcart
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -113,9 +112,6 @@ func (d *Dialect) list(w http.ResponseWriter, r *http.Request) error {
 		Transport: transportName, Domain: hub.Main, Name: "client " + client.ID, Remote: d.cfg.Access.Proxies().ClientAddr(r),
 	})
 	if err != nil {
-		if errors.Is(err, transport.ErrTooMany) {
-			d.cfg.Table.Metrics().Refused.WithLabelValues("address").Inc()
-		}
 		return err
 	}
 	defer conn.Close()

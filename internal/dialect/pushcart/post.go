@@ -59,7 +59,7 @@ func (d *Dialect) post(w http.ResponseWriter, r *http.Request) error {
 	}
 	if d.cfg.Rate != nil {
 		if ok, wait := d.cfg.Rate.Take("pushcart:"+app.ID, 1); !ok {
-			return &refused{http.StatusTooManyRequests, "more messages than one app may post in a second", wait}
+			return &refused{http.StatusTooManyRequests, fmt.Sprintf("this app is over the limit of %.4g messages a second (--publish-rate); come back after Retry-After", d.cfg.Rate.Rate()), wait}
 		}
 	}
 	domain, err := d.cfg.Hub.Domain(hub.Main)

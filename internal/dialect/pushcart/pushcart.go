@@ -182,9 +182,10 @@ func refusalOf(err error) *refused {
 	if e, ok := errors.AsType[*refused](err); ok {
 		return e
 	}
+	if many, ok := errors.AsType[*transport.TooManyError](err); ok {
+		return &refused{http.StatusTooManyRequests, many.Error(), 30 * time.Second}
+	}
 	switch {
-	case errors.Is(err, transport.ErrTooMany):
-		return &refused{http.StatusTooManyRequests, "too many connections from one address", 30 * time.Second}
 	case errors.Is(err, transport.ErrDraining):
 		return &refused{http.StatusServiceUnavailable, "the server stops; try again", 5 * time.Second}
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrClosed), errors.Is(err, hub.ErrClosed),

@@ -254,7 +254,7 @@ func (h *heard) inOrder(n int) bool {
 func (n *node) relay(addr string) *pushcart.Relay {
 	n.t.Helper()
 	r, err := pushcart.OpenRelay(n.t.Context(), pushcart.RelayConfig{
-		URL: "redis://" + addr, Domain: n.domain, Messages: n.messages, Registry: n.engine.Registry(), Lease: time.Second,
+		URL: "redis://" + addr, Domain: n.domain, Messages: n.messages, Registry: n.engine.Registry(), Lease: lease,
 	})
 	if err != nil {
 		n.t.Fatal(err)

@@ -22,6 +22,10 @@ import (
 // patience is for what should take no time.
 const patience = 20 * time.Second
 
+// lease is short enough for a test that waits for another node, and long enough
+// that a busy machine does not lose it.
+const lease = 6 * time.Second
+
 // node is a Crier with nothing but this dialect.
 type node struct {
 	t             *testing.T

@@ -31,6 +31,10 @@ import (
 // patience is for what should take no time.
 const patience = 20 * time.Second
 
+// lease is short enough for a test that waits for another node, and long enough
+// that a busy machine does not lose it.
+const lease = 6 * time.Second
+
 // realRedis gives the address of a Redis, HOST:PORT: the one of the
 // environment, the usual one of this machine, or one that is started.
 func realRedis(t *testing.T) string {
@@ -180,7 +184,7 @@ func startNode(t *testing.T, o nodeOptions) *node {
 	}
 	if o.redis != "" {
 		n.redis, err = realizehit.OpenRedis(t.Context(), realizehit.RedisConfig{
-			URL: "redis://" + o.redis, Domain: n.domain, Registry: eng.Registry(), Lease: time.Second,
+			URL: "redis://" + o.redis, Domain: n.domain, Registry: eng.Registry(), Lease: lease,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -159,7 +159,7 @@ func (d *Dialect) publish(r *http.Request, who *access.Identity, p publication) 
 			credential = who.Credential()
 		}
 		if ok, wait := d.cfg.Rate.Take(credential, 1); !ok {
-			return &refused{http.StatusTooManyRequests, fmt.Sprintf("more publishes than this credential may make in a second; try again in %v", wait.Round(time.Millisecond))}
+			return &refused{http.StatusTooManyRequests, fmt.Sprintf("this credential is over the limit of %.4g publishes a second (--publish-rate); try again in %v", d.cfg.Rate.Rate(), wait.Round(time.Millisecond))}
 		}
 	}
 	domain, err := d.cfg.Hub.Domain(hub.Main)

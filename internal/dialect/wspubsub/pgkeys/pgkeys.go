@@ -73,7 +73,8 @@ type Config struct {
 	URL     string        // postgres://…
 	Keep    time.Duration // how long a key that was good goes on working while the database is away
 	Metrics *Metrics
-	Logger  *slog.Logger // nil: none
+	Logger  *slog.Logger     // nil: none
+	Now     func() time.Time // by which what is known grows old; nil: time.Now
 }
 
 // Keys is the [keys.Source] that asks PostgreSQL. Its methods may be called
@@ -108,6 +109,9 @@ func Open(ctx context.Context, cfg Config) (*Keys, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	parsed, err := pgxpool.ParseConfig(cfg.URL)
 	if err != nil || !strings.HasPrefix(cfg.URL, "postgres://") && !strings.HasPrefix(cfg.URL, "postgresql://") {
@@ -160,7 +164,7 @@ func (k *Keys) Check(ctx context.Context, domain, key string) (*keys.Grant, erro
 		return nil, keys.ErrBad
 	default:
 		k.mu.Lock()
-		id = k.known.kept(pair.Print(), time.Now(), k.cfg.Keep)
+		id = k.known.kept(pair.Print(), k.cfg.Now(), k.cfg.Keep)
 		k.mu.Unlock()
 		if id == "" {
 			k.count("unavailable")
@@ -184,7 +188,7 @@ var errAway = errors.New("PostgreSQL did not answer a moment ago")
 // ask gives the id of an active key, or "": from memory if that is fresh, else
 // from the next query.
 func (k *Keys) ask(ctx context.Context, pair keys.Pair) (string, error) {
-	print, now := pair.Print(), time.Now()
+	print, now := pair.Print(), k.cfg.Now()
 	k.mu.Lock()
 	if id, fresh := k.known.fresh(print, now); fresh {
 		k.mu.Unlock()
@@ -265,7 +269,7 @@ func (k *Keys) answer(ctx context.Context, all map[keys.Print]*question) {
 // query asks the database which of the pairs are active, and remembers it.
 func (k *Keys) query(ctx context.Context, pairs []keys.Pair) (map[keys.Pair]string, error) {
 	ids, err := k.readApart(ctx, pairs)
-	now := time.Now()
+	now := k.cfg.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
