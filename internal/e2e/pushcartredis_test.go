@@ -1,13 +1,9 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"testing"
-	"time"
 
 	"crier/internal/dialect/redistest"
 )
@@ -19,20 +15,8 @@ func TestPushcartRedis(t *testing.T) {
 	addr := redistest.Addr(t)
 	s := startServer(t, "--redis", "redis://"+addr)
 	app, token := s.add(t, "addapp", "My App\n")
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	lines := bufio.NewReader(nc)
-	if _, err := io.WriteString(nc, "SUBSCRIBE pushcart:messages\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	for line := ""; line != ":1\r\n"; {
-		if line, err = lines.ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c := talkToRedis(t, addr)
+	c.subscribe(t, "pushcart:messages")
 	const rounds, each = 3, 40
 	for round := range rounds {
 		if round > 0 {
@@ -45,19 +29,14 @@ func TestPushcartRedis(t *testing.T) {
 			}
 		}
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(patience))
 	for next := 0; next < rounds*each; {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			t.Fatalf("message %d: %v", next, err)
-		}
 		var m struct {
 			N   int
 			App struct {
 				ID string `json:"_id"`
 			}
 		}
-		if json.Unmarshal([]byte(line), &m) != nil || m.App.ID != app { // what is between, and what others publish
+		if json.Unmarshal([]byte(c.message(t)), &m) != nil || m.App.ID != app { // what others publish
 			continue
 		}
 		if m.N > next {
