@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"crier/internal/dialect/redistest"
 )
 
 func tcpAnswers(addr string) bool {
@@ -74,7 +76,7 @@ func TestRealizehitClients(t *testing.T) {
 	})
 	t.Run("with Redis", func(t *testing.T) {
 		t.Parallel()
-		redis := redisURL(t)
+		redis := "redis://" + redistest.Addr(t)
 		s := startServer(t, "--redis", redis)
 		eventually(t, "ready", func() bool { return s.readyz(t) == http.StatusOK })
 		checkTrials(t, node[trial](t, "", "realizehit.mjs", s.api, redis))

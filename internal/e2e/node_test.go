@@ -74,20 +74,3 @@ func checkTrials(t *testing.T, trials []trial) {
 		t.Errorf("%d trials, want 15", len(trials))
 	}
 }
-
-// redisURL gives the Redis that tests may use, or skips.
-func redisURL(t *testing.T) string {
-	t.Helper()
-	url := os.Getenv("CRIER_REDIS")
-	if url == "" {
-		url = "redis://127.0.0.1:6379"
-	}
-	if tcpAnswers(strings.TrimPrefix(url, "redis://")) {
-		return url
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no Redis answers at " + url)
-	}
-	t.Skip("no Redis answers at " + url + "; name one in CRIER_REDIS")
-	return ""
-}

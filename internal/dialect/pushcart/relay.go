@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"crier/internal/dialect/redislink"
 	"crier/internal/engine"
 	"crier/internal/hub"
 	"crier/internal/message"
@@ -21,14 +20,10 @@ import (
 // Channel is where Redis gets every message.
 const Channel = "pushcart:messages"
 
-// Times of the connection to Redis. One that accepts connections and says
-// nothing is found out within silence.
+// Times of the relay.
 const (
-	dialTimeout = 2 * time.Second
-	silence     = 3 * time.Second
 	sendTimeout = 5 * time.Second
-	retryFirst  = 50 * time.Millisecond
-	retryMost   = 2 * time.Second
+	afterFault  = 2 * time.Second
 	callTimeout = 5 * time.Second // of the registry
 	saveEvery   = time.Second     // what was published within it is published again after a crash
 )
@@ -64,11 +59,9 @@ type RelayConfig struct {
 // Of several nodes the holder of a lease does it. Nobody who posts waits for
 // it. All methods may be called concurrently.
 type Relay struct {
-	cfg    RelayConfig
-	opts   rueidis.ClientOption
-	node   string
-	client atomic.Pointer[rueidis.Client] // nil: never connected
-	fault  atomic.Pointer[error]          // why the last try failed; nil: it did not
+	cfg  RelayConfig
+	link *redislink.Link
+	node string
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -87,14 +80,10 @@ func OpenRelay(ctx context.Context, cfg RelayConfig) (*Relay, error) {
 	if cfg.Lease == 0 {
 		cfg.Lease = 10 * time.Second
 	}
-	opts, err := rueidis.ParseURL(cfg.URL)
+	link, err := redislink.New(cfg.URL)
 	if err != nil {
-		return nil, fmt.Errorf("address of Redis: %w", err)
+		return nil, err
 	}
-	opts.Dialer = net.Dialer{Timeout: dialTimeout, KeepAlive: time.Second}
-	opts.ConnWriteTimeout = silence
-	opts.DisableCache = true
-	opts.ForceSingleClient = true
 	head, err := cfg.Domain.Head(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("relay to Redis: %w", err)
@@ -103,9 +92,7 @@ func OpenRelay(ctx context.Context, cfg RelayConfig) (*Relay, error) {
 	if err != nil && !errors.Is(err, engine.ErrConflict) { // it has begun long ago
 		return nil, fmt.Errorf("relay to Redis: %w", err)
 	}
-	r := &Relay{cfg: cfg, opts: opts, node: rand.Text()}
-	notYet := errors.New("not connected yet")
-	r.fault.Store(&notYet)
+	r := &Relay{cfg: cfg, link: link, node: rand.Text()}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	r.running.Go(func() { r.run(life) })
@@ -116,48 +103,24 @@ func OpenRelay(ctx context.Context, cfg RelayConfig) (*Relay, error) {
 func (r *Relay) Close() {
 	r.stop()
 	r.running.Wait()
-	if c := r.client.Load(); c != nil {
-		(*c).Close()
-	}
+	r.link.Close()
 }
 
 // Connected reports whether Redis was ever reached.
-func (r *Relay) Connected() bool { return r.client.Load() != nil }
+func (r *Relay) Connected() bool { return r.link.Client() != nil }
 
 // Check asks Redis for a sign of life.
-func (r *Relay) Check(ctx context.Context) error {
-	c := r.client.Load()
-	if c == nil {
-		return fmt.Errorf("%w: %w", engine.ErrUnavailable, *r.fault.Load())
-	}
-	if err := (*c).Do(ctx, (*c).B().Ping().Build()).Error(); err != nil {
-		return fmt.Errorf("ping Redis: %w", err)
-	}
-	return nil
-}
+func (r *Relay) Check(ctx context.Context) error { return r.link.Check(ctx) }
 
 // run connects, and from then on publishes whenever the lease is this node's.
 func (r *Relay) run(ctx context.Context) {
-	var wait backoff
-	for ctx.Err() == nil && !r.Connected() {
-		c, err := rueidis.NewClient(r.opts)
-		if err == nil {
-			r.client.Store(&c)
-			r.fault.Store(nil)
-			break
-		}
-		r.fault.Store(&err)
-		if wait.first() {
-			r.cfg.Logger.Warn("pushcart: redis is away; trying again", "error", err)
-		}
-		wait.pause(ctx)
-	}
+	r.link.Connect(ctx, r.cfg.Logger.With("dialect", "pushcart"))
 	for ctx.Err() == nil {
 		if l, ok := r.acquire(ctx); ok {
 			r.hold(ctx, l)
 			continue
 		}
-		pause(ctx, r.cfg.Lease/3)
+		redislink.Pause(ctx, r.cfg.Lease/3)
 	}
 }
 
@@ -187,7 +150,7 @@ func (r *Relay) hold(ctx context.Context, l engine.Lease) {
 	keeping.Wait()
 	if err != nil && ctx.Err() == nil {
 		r.cfg.Logger.Warn("pushcart: not published to redis; trying again", "error", err)
-		pause(ctx, retryMost)
+		redislink.Pause(ctx, afterFault)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
@@ -199,7 +162,7 @@ func (r *Relay) keep(ctx context.Context, l engine.Lease) {
 	// A lease counts from before it was asked for.
 	until := time.Now().Add(r.cfg.Lease * 9 / 10)
 	for {
-		pause(ctx, r.cfg.Lease/3)
+		redislink.Pause(ctx, r.cfg.Lease/3)
 		if ctx.Err() != nil {
 			return
 		}
@@ -300,8 +263,8 @@ func (r *Relay) publish(ctx context.Context, l engine.Lease) (err error) {
 // send publishes messages, again and again until Redis has confirmed them all;
 // at moves along. false: ctx ended before that.
 func (r *Relay) send(ctx context.Context, entries []*hub.Entry, at *message.ID) bool {
-	c := *r.client.Load()
-	var wait backoff
+	c := r.link.Client()
+	var wait redislink.Backoff
 	for len(entries) > 0 {
 		cmds := make(rueidis.Commands, len(entries))
 		for i, e := range entries {
@@ -321,7 +284,7 @@ func (r *Relay) send(ctx context.Context, entries []*hub.Entry, at *message.ID) 
 		if n > 0 {
 			*at = entries[n-1].ID
 			entries = entries[n:]
-			wait.reset()
+			wait.Reset()
 		}
 		if err == nil {
 			continue
@@ -330,31 +293,12 @@ func (r *Relay) send(ctx context.Context, entries []*hub.Entry, at *message.ID) 
 			return false
 		}
 		r.cfg.Metrics.Failed.Inc()
-		if wait.first() {
+		if wait.First() {
 			r.cfg.Logger.Warn("pushcart: not published to redis; trying again", "error", err)
 		}
-		if wait.pause(ctx); ctx.Err() != nil {
+		if wait.Pause(ctx); ctx.Err() != nil {
 			return false
 		}
 	}
 	return true
-}
-
-// backoff is the time between tries, longer and longer.
-type backoff struct{ wait time.Duration }
-
-func (b *backoff) first() bool { return b.wait == 0 }
-func (b *backoff) reset()      { b.wait = 0 }
-func (b *backoff) pause(ctx context.Context) {
-	b.wait = min(max(2*b.wait, retryFirst), retryMost)
-	pause(ctx, b.wait)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -1,16 +1,10 @@
 package pushcart_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,55 +12,9 @@ import (
 	"github.com/redis/rueidis"
 
 	"crier/internal/dialect/pushcart"
+	"crier/internal/dialect/redistest"
 	"crier/internal/engine/memory"
 )
-
-// realRedis gives the address of a Redis, HOST:PORT: the one of the
-// environment, the usual one of this machine, or one that is started.
-func realRedis(t *testing.T) string {
-	t.Helper()
-	addr := strings.TrimPrefix(cmp.Or(os.Getenv("CRIER_REDIS"), "redis://127.0.0.1:6379"), "redis://")
-	if answers(addr) {
-		return addr
-	}
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no Redis answers at " + addr + ", and there is no redis-server to start")
-		}
-		t.Skip("no Redis answers at " + addr + ", and there is no redis-server to start")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(program, "--port", port, "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	eventually(t, "redis-server answers", func() bool { return answers(addr) })
-	return addr
-}
-
-func answers(addr string) bool {
-	nc, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return false
-	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(time.Second))
-	_, _ = io.WriteString(nc, "PING\r\n")
-	b := make([]byte, 7)
-	_, err = io.ReadFull(nc, b)
-	return err == nil && string(b) == "+PONG\r\n"
-}
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
@@ -80,107 +28,6 @@ func eventually(t *testing.T, what string, cond func() bool) {
 			t.Fatalf("%s: not within %v", what, patience)
 		}
 	}
-}
-
-// proxy stands before a Redis and takes it away.
-type proxy struct {
-	t    *testing.T
-	addr string
-	to   string
-
-	mu    sync.Mutex
-	away  bool // connections are closed
-	mute  bool // what is answered does not get through
-	conns map[net.Conn]bool
-	wg    sync.WaitGroup
-}
-
-func newProxy(t *testing.T, to string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{t: t, addr: l.Addr().String(), to: to, conns: map[net.Conn]bool{}}
-	p.wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			p.wg.Go(func() { p.serve(c) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.set(true, false)
-		p.wg.Wait()
-	})
-	return p
-}
-
-func (p *proxy) set(away, mute bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mute && !mute { // who was not answered is not answered later either
-		away, p.away = true, away
-	} else {
-		p.away = away
-	}
-	p.mute = mute
-	if away {
-		for c := range p.conns {
-			_ = c.Close()
-		}
-	}
-}
-
-func (p *proxy) muted() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.mute
-}
-
-func (p *proxy) serve(c net.Conn) {
-	defer c.Close()
-	r, err := net.Dial("tcp", p.to)
-	if err != nil {
-		return
-	}
-	defer r.Close()
-	p.mu.Lock()
-	if p.away {
-		p.mu.Unlock()
-		return
-	}
-	p.conns[c], p.conns[r] = true, true
-	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		delete(p.conns, c)
-		delete(p.conns, r)
-		p.mu.Unlock()
-	}()
-	var both sync.WaitGroup
-	both.Go(func() {
-		_, _ = io.Copy(r, c)
-		_ = r.Close()
-	})
-	buf := make([]byte, 4096)
-	for {
-		n, err := r.Read(buf)
-		if err != nil {
-			break
-		}
-		if p.muted() {
-			continue
-		}
-		if _, err := c.Write(buf[:n]); err != nil {
-			break
-		}
-	}
-	_ = c.Close()
-	both.Wait()
 }
 
 // heard is what Redis delivered of the messages of one app.
@@ -273,16 +120,16 @@ func (n *node) postsTo(from, to int) {
 // TestRedisAway: what is posted while Redis is away is published when it is
 // back, in order, and who posts does not wait.
 func TestRedisAway(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	n := newNode(t, nil)
 	n.post(`{"n":-1}`) // before Redis was there: not for it
-	p := newProxy(t, addr)
+	p := redistest.NewProxy(t, addr)
 	h := listen(t, addr, n.app.ID)
-	r := n.relay(p.addr)
+	r := n.relay(p.Addr)
 	n.postsTo(0, 50)
 	eventually(t, "all are published", func() bool { return h.inOrder(50) })
-	for round, fault := range []func(){func() { p.set(true, false) }, func() { p.set(false, true) }} {
-		fault()
+	for round, fault := range []redistest.Mode{redistest.Away, redistest.Mute} {
+		p.Set(fault)
 		began := time.Now()
 		n.postsTo(50+50*round, 100+50*round)
 		if took := time.Since(began); took > 2*time.Second {
@@ -293,7 +140,7 @@ func TestRedisAway(t *testing.T) {
 			defer cancel()
 			return r.Check(ctx) != nil
 		})
-		p.set(false, false)
+		p.Set(redistest.Through)
 		eventually(t, "all are published", func() bool { return h.inOrder(100 + 50*round) })
 		eventually(t, "it is well", func() bool { return r.Check(t.Context()) == nil })
 	}
@@ -302,7 +149,7 @@ func TestRedisAway(t *testing.T) {
 // TestRelayRestart: what was posted between two starts is published at the
 // second, and what was published before is not, after a stop in order.
 func TestRelayRestart(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	n := newNode(t, nil)
 	h := listen(t, addr, n.app.ID)
 	first := n.relay(addr)
@@ -320,7 +167,7 @@ func TestRelayRestart(t *testing.T) {
 // TestRelays: of several nodes one publishes, and another goes on when it is
 // gone.
 func TestRelays(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	eng := memory.New(memory.Config{})
 	t.Cleanup(func() { _ = eng.Close() })
 	a, b := newNode(t, eng), newNode(t, eng)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"crier/internal/dialect/redislink"
 	"crier/internal/topic"
 )
 
@@ -87,7 +88,7 @@ func (h *hearing) has(names ...string) bool {
 }
 
 func (h *hearing) run(ctx context.Context) {
-	var wait backoff
+	var wait redislink.Backoff
 	for {
 		if !h.redis.share.await(ctx) {
 			return
@@ -103,16 +104,16 @@ func (h *hearing) run(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			if wait.first() {
+			if wait.First() {
 				h.redis.cfg.Logger.Warn("redis is not heard; trying again", "error", err)
 			}
-			wait.pause(ctx)
+			wait.Pause(ctx)
 		}
 	}
 }
 
 // listen hears one connection until it fails, or another node is to listen.
-func (h *hearing) listen(ctx context.Context, conn rueidis.DedicatedClient, wait *backoff) error {
+func (h *hearing) listen(ctx context.Context, conn rueidis.DedicatedClient, wait *redislink.Backoff) error {
 	e := newEars(h.redis.log)
 	failed := conn.SetPubSubHooks(rueidis.PubSubHooks{
 		OnSubscription: func(s rueidis.PubSubSubscription) { h.subscribed(e, s) },
@@ -140,10 +141,10 @@ func (h *hearing) listen(ctx context.Context, conn rueidis.DedicatedClient, wait
 		}
 		if all {
 			h.set(true, nil)
-			if !wait.first() {
+			if !wait.First() {
 				h.redis.cfg.Logger.Info("redis is heard again")
 			}
-			wait.reset()
+			wait.Reset()
 		}
 		select {
 		case <-changed:
@@ -162,7 +163,7 @@ func (h *hearing) listen(ctx context.Context, conn rueidis.DedicatedClient, wait
 
 // ask subscribes to what came and unsubscribes from what went.
 func (h *hearing) ask(ctx context.Context, conn rueidis.DedicatedClient, came, went []string) error {
-	ctx, cancel := context.WithTimeout(ctx, silence)
+	ctx, cancel := context.WithTimeout(ctx, redislink.Silence)
 	defer cancel()
 	for _, one := range []struct {
 		names []string

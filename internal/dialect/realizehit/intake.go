@@ -7,6 +7,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"crier/internal/dialect/redislink"
 	"crier/internal/engine"
 	"crier/internal/hub"
 	"crier/internal/message"
@@ -96,7 +97,7 @@ func (in *intake) run(ctx context.Context) {
 
 // append appends a block, however often it has to try.
 func (in *intake) append(ctx context.Context, block []message.Draft) bool {
-	var wait backoff
+	var wait redislink.Backoff
 	for {
 		_, err := in.redis.cfg.Domain.Publish(ctx, engine.Block{Drafts: block})
 		switch {
@@ -106,9 +107,9 @@ func (in *intake) append(ctx context.Context, block []message.Draft) bool {
 		case ctx.Err() != nil, errors.Is(err, hub.ErrClosed), errors.Is(err, engine.ErrClosed):
 			return false
 		}
-		if wait.first() {
+		if wait.First() {
 			in.redis.cfg.Logger.Warn("what came from redis is not appended; trying again", "error", err)
 		}
-		wait.pause(ctx)
+		wait.Pause(ctx)
 	}
 }

@@ -1,15 +1,11 @@
 package realizehit_test
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -34,53 +30,6 @@ const patience = 20 * time.Second
 // lease is short enough for a test that waits for another node, and long enough
 // that a busy machine does not lose it.
 const lease = 6 * time.Second
-
-// realRedis gives the address of a Redis, HOST:PORT: the one of the
-// environment, the usual one of this machine, or one that is started.
-func realRedis(t *testing.T) string {
-	t.Helper()
-	addr := strings.TrimPrefix(cmp.Or(os.Getenv("CRIER_REDIS"), "redis://127.0.0.1:6379"), "redis://")
-	if answers(addr) {
-		return addr
-	}
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no Redis answers at " + addr + ", and there is no redis-server to start")
-		}
-		t.Skip("no Redis answers at " + addr + ", and there is no redis-server to start")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(program, "--port", port, "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	eventually(t, "redis-server answers", func() bool { return answers(addr) })
-	return addr
-}
-
-func answers(addr string) bool {
-	nc, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return false
-	}
-	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(time.Second))
-	_, _ = io.WriteString(nc, "PING\r\n")
-	b := make([]byte, 7)
-	_, err = io.ReadFull(nc, b)
-	return err == nil && string(b) == "+PONG\r\n"
-}
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()

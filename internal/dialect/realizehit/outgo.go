@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"crier/internal/dialect/redislink"
 	"crier/internal/hub"
 	"crier/internal/message"
 )
@@ -112,7 +113,7 @@ func (o *outgo) run(ctx context.Context) {
 			release()
 		}
 	}()
-	var wait backoff
+	var wait redislink.Backoff
 	for {
 		batch := o.head()
 		if len(batch) == 0 {
@@ -131,19 +132,19 @@ func (o *outgo) run(ctx context.Context) {
 		n, err := o.publish(ctx, conn, batch)
 		if n > 0 {
 			o.drop(batch[:n])
-			wait.reset()
+			wait.Reset()
 		}
 		if err == nil {
 			continue
 		}
 		// What was not confirmed is published again: nodes of ours know it by
 		// its id.
-		if wait.first() && ctx.Err() == nil {
+		if wait.First() && ctx.Err() == nil {
 			o.redis.cfg.Logger.Warn("not published to redis; trying again", "error", err)
 		}
 		release()
 		conn, release = nil, nil
-		wait.pause(ctx)
+		wait.Pause(ctx)
 		if ctx.Err() != nil {
 			return
 		}

@@ -7,26 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"crier/internal/dialect/redislink"
 	"crier/internal/engine"
 	"crier/internal/hub"
 )
 
-// Times of the connections to Redis. A Redis that accepts connections and says
-// nothing is found out within silence.
+// What Redis is waited for.
 const (
-	dialTimeout = 2 * time.Second
-	silence     = 3 * time.Second
-	retryFirst  = 50 * time.Millisecond
-	retryMost   = 2 * time.Second
-	awaitMost   = 3 * time.Second // for a subscription to be in force at Redis
-	lastWords   = 2 * time.Second // for what is left to be published at the end
+	awaitMost = 3 * time.Second // for a subscription to be in force at Redis
+	lastWords = 2 * time.Second // for what is left to be published at the end
 )
 
 // RedisConfig is what a Redis needs. URL, Domain and Registry are required.
@@ -46,12 +40,10 @@ type RedisConfig struct {
 // may be called concurrently.
 type Redis struct {
 	cfg  RedisConfig
-	opts rueidis.ClientOption
+	link *redislink.Link
 	node string // this process
 	log  string // the log that this node has, perhaps with others
 
-	client  atomic.Pointer[rueidis.Client] // nil: never connected
-	faults  fault                          // why there is no connection
 	outgo   *outgo
 	intake  *intake
 	wants   *wants
@@ -61,17 +53,6 @@ type Redis struct {
 	unwatch func() // the domain's subscriptions
 	stop    context.CancelFunc
 	running sync.WaitGroup
-}
-
-// fault is the newest reason why something does not work; nil: it does.
-type fault struct{ v atomic.Pointer[error] }
-
-func (f *fault) set(err error) { f.v.Store(&err) }
-func (f *fault) get() error {
-	if p := f.v.Load(); p != nil {
-		return *p
-	}
-	return errors.New("not connected yet")
 }
 
 // OpenRedis begins to connect; a Redis that is away is tried again and again.
@@ -89,15 +70,11 @@ func OpenRedis(ctx context.Context, cfg RedisConfig) (*Redis, error) {
 	if cfg.Lease == 0 {
 		cfg.Lease = 10 * time.Second
 	}
-	opts, err := rueidis.ParseURL(cfg.URL)
+	link, err := redislink.New(cfg.URL)
 	if err != nil {
-		return nil, fmt.Errorf("address of Redis: %w", err)
+		return nil, err
 	}
-	opts.Dialer = net.Dialer{Timeout: dialTimeout, KeepAlive: time.Second}
-	opts.ConnWriteTimeout = silence
-	opts.DisableCache = true
-	opts.ForceSingleClient = true
-	r := &Redis{cfg: cfg, opts: opts, node: randomHex(8)}
+	r := &Redis{cfg: cfg, link: link, node: randomHex(8)}
 	if r.log, err = logName(ctx, cfg.Registry); err != nil {
 		return nil, err
 	}
@@ -123,22 +100,16 @@ func (r *Redis) Close() {
 	r.unwatch()
 	r.stop()
 	r.running.Wait()
-	if c := r.client.Load(); c != nil {
-		(*c).Close()
-	}
+	r.link.Close()
 }
 
 // Connected reports whether Redis was ever reached.
-func (r *Redis) Connected() bool { return r.client.Load() != nil }
+func (r *Redis) Connected() bool { return r.link.Client() != nil }
 
 // Check asks Redis for a sign of life, and whether messages are heard.
 func (r *Redis) Check(ctx context.Context) error {
-	c := r.client.Load()
-	if c == nil {
-		return fmt.Errorf("%w: %w", engine.ErrUnavailable, r.faults.get())
-	}
-	if err := (*c).Do(ctx, (*c).B().Ping().Build()).Error(); err != nil {
-		return fmt.Errorf("ping Redis: %w", err)
+	if err := r.link.Check(ctx); err != nil {
+		return err
 	}
 	if err := r.hearing.check(); err != nil {
 		return fmt.Errorf("%w: listen to Redis: %w", engine.ErrUnavailable, err)
@@ -148,48 +119,22 @@ func (r *Redis) Check(ctx context.Context) error {
 
 // connect makes the client, which then reconnects by itself.
 func (r *Redis) connect(ctx context.Context) {
-	var wait backoff
-	for ctx.Err() == nil {
-		c, err := rueidis.NewClient(r.opts)
-		if err == nil {
-			r.client.Store(&c)
-			r.cfg.Logger.Info("redis connected")
-			r.share.nudge()
-			return
-		}
-		r.faults.set(err)
-		if wait.first() {
-			r.cfg.Logger.Warn("redis is away; trying again", "error", err)
-		}
-		wait.pause(ctx)
+	if r.link.Connect(ctx, r.cfg.Logger.With("dialect", "realizehit")) {
+		r.cfg.Logger.Info("redis connected")
+		r.share.nudge()
 	}
 }
 
 // dedicate takes a connection for one purpose, waiting until there is one.
 func (r *Redis) dedicate(ctx context.Context) (rueidis.DedicatedClient, func()) {
-	var wait backoff
+	var wait redislink.Backoff
 	for ctx.Err() == nil {
-		if c := r.client.Load(); c != nil {
-			return (*c).Dedicate()
+		if c := r.link.Client(); c != nil {
+			return c.Dedicate()
 		}
-		wait.pause(ctx)
+		wait.Pause(ctx)
 	}
 	return nil, nil
-}
-
-// backoff is the time between tries, longer and longer.
-type backoff struct{ wait time.Duration }
-
-func (b *backoff) first() bool { return b.wait == 0 }
-func (b *backoff) reset()      { b.wait = 0 }
-func (b *backoff) pause(ctx context.Context) {
-	b.wait = min(max(2*b.wait, retryFirst), retryMost)
-	t := time.NewTimer(b.wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 func randomHex(n int) string {

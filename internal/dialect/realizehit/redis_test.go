@@ -4,12 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"crier/internal/dialect/redistest"
 	"crier/internal/engine/memory"
 )
 
@@ -19,7 +18,7 @@ func fresh() string { return "t" + strings.ToLower(rand.Text()) }
 // TestTwoNodesOneRedis has nodes with a log each: what is posted to one, or
 // published in Redis, reaches the sockets of both, once.
 func TestTwoNodesOneRedis(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	other := newBackend(t, addr)
 	a, b := startNode(t, nodeOptions{redis: addr}).ready(), startNode(t, nodeOptions{redis: addr}).ready()
 	name := fresh()
@@ -67,7 +66,7 @@ func TestTwoNodesOneRedis(t *testing.T) {
 
 // TestOthersHearWhatIsPosted listens in Redis as another program does.
 func TestOthersHearWhatIsPosted(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	other := newBackend(t, addr)
 	a := startNode(t, nodeOptions{redis: addr}).ready()
 	name := fresh()
@@ -104,7 +103,7 @@ func TestOthersHearWhatIsPosted(t *testing.T) {
 
 // TestOnlyWhatIsWanted counts what a node is subscribed to in Redis.
 func TestOnlyWhatIsWanted(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	other := newBackend(t, addr)
 	a := startNode(t, nodeOptions{redis: addr}).ready()
 	name := fresh()
@@ -141,7 +140,7 @@ func TestOnlyWhatIsWanted(t *testing.T) {
 // TestSharedLog has two nodes on one log: one listens, for the wants of both;
 // when it goes the other does.
 func TestSharedLog(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	other := newBackend(t, addr)
 	eng := memory.New(memory.Config{})
 	t.Cleanup(func() { _ = eng.Close() })
@@ -182,118 +181,15 @@ func TestSharedLog(t *testing.T) {
 	onB.quiet()
 }
 
-// gate is a way to Redis that can be closed, or opened to nobody.
-type gate struct {
-	t      *testing.T
-	to     string
-	listen net.Listener
-
-	mu     sync.Mutex
-	mode   string // "", "silent", "away"
-	conns  map[net.Conn]struct{}
-	silent chan struct{} // closed when it is not silent any more
-}
-
-func newGate(t *testing.T, to string) *gate {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gate{t: t, to: to, listen: l, conns: map[net.Conn]struct{}{}, silent: make(chan struct{})}
-	close(g.silent)
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { g.serve(nc) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		g.set("away")
-		running.Wait()
-	})
-	return g
-}
-
-func (g *gate) addr() string { return g.listen.Addr().String() }
-
-// set changes what it does; connections that there are end, unless it only
-// falls silent.
-func (g *gate) set(mode string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.mode == "silent" {
-		close(g.silent)
-	}
-	g.mode = mode
-	if mode == "silent" {
-		g.silent = make(chan struct{})
-		return
-	}
-	for nc := range g.conns {
-		_ = nc.Close()
-	}
-}
-
-func (g *gate) serve(nc net.Conn) {
-	defer nc.Close()
-	g.mu.Lock()
-	away := g.mode == "away"
-	g.conns[nc] = struct{}{}
-	g.mu.Unlock()
-	defer func() {
-		g.mu.Lock()
-		delete(g.conns, nc)
-		g.mu.Unlock()
-	}()
-	if away {
-		return
-	}
-	up, err := net.Dial("tcp", g.to)
-	if err != nil {
-		return
-	}
-	var both sync.WaitGroup
-	both.Go(func() { g.copy(up, nc) })
-	g.copy(nc, up)
-	both.Wait()
-}
-
-func (g *gate) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 4096)
-	for {
-		n, err := from.Read(buf)
-		g.mu.Lock()
-		silent := g.silent
-		g.mu.Unlock()
-		<-silent
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // TestRedisAway has Redis go and come back: sockets stay, what is posted
 // meanwhile is delivered here and published later, and what others publish
 // afterwards is heard.
 func TestRedisAway(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	other := newBackend(t, addr)
-	g := newGate(t, addr)
-	g.set("away")
-	a := startNode(t, nodeOptions{redis: g.addr()})
+	g := redistest.NewProxy(t, addr)
+	g.Set(redistest.Away)
+	a := startNode(t, nodeOptions{redis: g.Addr})
 	far := startNode(t, nodeOptions{redis: addr}).ready()
 	if err := a.redis.Check(t.Context()); err == nil || a.redis.Connected() {
 		t.Fatal("it says that Redis is there")
@@ -307,7 +203,7 @@ func TestRedisAway(t *testing.T) {
 	a.posts(pattern, `"early"`)
 	onA.wants(id + `"early"`)
 	for round := range 3 {
-		g.set("")
+		g.Set(redistest.Through)
 		if round == 0 {
 			onFar.wants(id + `"early"`)
 		} else {
@@ -318,7 +214,7 @@ func TestRedisAway(t *testing.T) {
 		onA.wants(id + fmt.Sprint(round))
 		onFar.wants(id + fmt.Sprint(round))
 		onA.quiet()
-		g.set("away")
+		g.Set(redistest.Away)
 		eventually(t, "it is not ready", func() bool { return a.redis.Check(t.Context()) != nil })
 		a.posts(pattern, fmt.Sprintf(`"away %d"`, round))
 		onA.wants(id + fmt.Sprintf(`"away %d"`, round))
@@ -328,11 +224,11 @@ func TestRedisAway(t *testing.T) {
 // TestSilentRedis has a Redis that accepts connections and says nothing, from
 // the start and after a while.
 func TestSilentRedis(t *testing.T) {
-	addr := realRedis(t)
+	addr := redistest.Addr(t)
 	other := newBackend(t, addr)
-	g := newGate(t, addr)
-	g.set("silent")
-	a := startNode(t, nodeOptions{redis: g.addr()})
+	g := redistest.NewProxy(t, addr)
+	g.Set(redistest.Mute)
+	a := startNode(t, nodeOptions{redis: g.Addr})
 	check := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
@@ -341,13 +237,13 @@ func TestSilentRedis(t *testing.T) {
 	if check() == nil {
 		t.Fatal("a silent Redis is good from the start")
 	}
-	g.set("")
+	g.Set(redistest.Through)
 	eventually(t, "Redis is heard", func() bool { return check() == nil })
 	name := fresh()
 	pattern := fmt.Sprintf(`{"%s":"x"}`, name)
 	s := a.socket()
 	s.subscribe(pattern)
-	g.set("silent")
+	g.Set(redistest.Mute)
 	began := time.Now()
 	if err := check(); err == nil {
 		t.Fatal("a silent Redis is good")
@@ -355,7 +251,7 @@ func TestSilentRedis(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it was found out after %v", took)
 	}
-	g.set("")
+	g.Set(redistest.Through)
 	eventually(t, "Redis is heard again", func() bool { return check() == nil && other.listeners(name+":x") == 1 })
 	other.publish(name+":x", "1")
 	s.wants(idOf(t, pattern) + "1")

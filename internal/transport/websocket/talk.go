@@ -2,10 +2,8 @@ package websocket
 
 import (
 	"context"
-	"slices"
 	"time"
 
-	"crier/internal/transport/websocket/frame"
 	"crier/internal/wire"
 )
 
@@ -13,13 +11,9 @@ import (
 // is carried out: frames become requests, which a goroutine carries out while
 // there are some.
 type talk struct {
-	c       *wired
-	decoder frame.Decoder
-	control bucket
-	queue   queue
-	waiting *request // there is no room for it, and the peer is not heard
-	left    []byte   // was read after it
-	closed  bool     // nothing more is taken
+	c     *wired
+	in    intake
+	queue queue
 
 	ctx  context.Context // of the requests; nil: there was none yet
 	stop context.CancelFunc
@@ -32,108 +26,63 @@ func (c *wired) Data(_ *wire.Worker, p []byte) {
 		return
 	}
 	if c.talk == nil {
-		c.talk = &talk{c: c, decoder: frame.NewDecoder(c.srv.cfg.MaxMessage), control: c.control}
+		c.talk = &talk{c: c, in: newIntake(c.srv, c, c.mode)}
+		c.talk.in.control = c.control
 		c.talk.queue.init(2 * c.srv.cfg.MaxMessage)
 	}
-	c.talk.take(p)
+	if c.talk.in.take(p); c.talk.in.waiting != nil {
+		c.Hold()
+	}
+	c.rest()
+}
+
+// hear goes on with what waited for room.
+func (c *wired) hear() {
+	if c.talk == nil {
+		return
+	}
+	if c.talk.in.waiting != nil && c.talk.in.goOn() {
+		c.Resume()
+	}
 	c.rest()
 }
 
 // rest lets go of a talk that is over for now.
 func (c *wired) rest() {
 	t := c.talk
-	if t == nil || t.closed || t.waiting != nil || !t.decoder.Idle() || t.queue.busy() {
+	if t == nil || t.in.closed || t.in.waiting != nil || !t.in.decoder.Idle() || t.queue.busy() {
 		return
 	}
 	if t.stop != nil {
 		t.stop()
 	}
-	c.control = t.control
+	c.control = t.in.control
 	c.talk = nil
 }
 
-// take takes what the peer sent, as far as there is room for it.
-func (t *talk) take(p []byte) {
-	for len(p) > 0 && !t.closed {
-		ev, n, err := t.decoder.Next(p)
-		p = p[n:]
-		if err != nil {
-			t.finish(failed(err))
-			return
-		}
-		if t.event(ev); t.waiting != nil {
-			t.left = slices.Clone(p)
-			return
-		}
-	}
+// pongCame implements [hearer].
+func (c *wired) pongCame() { c.ponged = c.age() }
+
+// pinged implements [hearer].
+func (c *wired) pinged(payload []byte) {
+	c.pong = append(make([]byte, 0, len(payload)), payload...)
+	c.Schedule()
 }
 
-// goOn takes what waited for room, if there is some now.
-func (t *talk) goOn() {
-	if t.waiting == nil {
-		return
-	}
-	r, left := *t.waiting, t.left
-	t.waiting, t.left = nil, nil
-	if t.submit(r); t.waiting != nil {
-		t.left = left
-		return
-	}
-	if t.take(left); t.waiting == nil {
-		t.c.Resume()
-	}
-}
+// peerFinished implements [hearer].
+func (c *wired) peerFinished() { c.parted = true }
 
-func (t *talk) finish(e ending) {
-	t.closed = true
-	t.c.end(e)
-}
-
-func (t *talk) event(ev frame.Event) {
-	c := t.c
-	switch ev.Op {
-	case frame.Continuation:
-	case frame.Ping, frame.Pong:
-		if !t.control.take(c.age()) {
-			t.finish(flooded)
-			return
-		}
-		if ev.Op == frame.Pong {
-			c.ponged = c.age()
-			return
-		}
-		c.pong = append(make([]byte, 0, len(ev.Payload)), ev.Payload...)
-		c.Schedule()
-	case frame.Close:
-		t.closed, c.parted = true, true
-		// Everything that the peer asked for before is carried out first.
-		t.submit(request{closing: ev.Code})
-	default:
-		take, e := c.mode.admit(ev.Op)
-		if e != nil {
-			t.finish(*e)
-			return
-		}
-		if take {
-			t.submit(request{op: ev.Op, data: slices.Clone(ev.Payload)})
-		}
-	}
-}
-
-// submit hands a request to the working goroutine; if there is no room for it
-// the peer is not heard until there is.
-func (t *talk) submit(r request) {
+// submit implements [hearer].
+func (c *wired) submit(r request) bool {
+	t := c.talk
 	ok, begin := t.queue.put(r)
 	if begin {
 		if t.ctx == nil {
-			t.ctx, t.stop = context.WithCancel(t.c.srv.cfg.Wire.Context())
+			t.ctx, t.stop = context.WithCancel(c.srv.cfg.Wire.Context())
 		}
-		t.c.srv.cfg.Wire.Go(t.work)
+		c.srv.cfg.Wire.Go(t.work)
 	}
-	if !ok {
-		t.waiting = &r
-		t.c.Hold()
-	}
+	return ok
 }
 
 // work carries requests out until there are none. When the server wants the

@@ -112,9 +112,8 @@ func (c *wired) end(e ending) {
 // Turn implements [wire.Handler].
 func (c *wired) Turn(w *wire.Worker) {
 	due := c.TimeCame()
-	if c.talk != nil && c.bye.Load() == nil {
-		c.talk.goOn()
-		c.rest()
+	if c.bye.Load() == nil {
+		c.hear()
 	}
 	if bye := c.bye.Load(); bye != nil {
 		c.goodbye(*bye)
@@ -197,7 +196,7 @@ func (c *wired) keepWatch() bool {
 		c.finish(stalled)
 		return false
 	case v.overdue(now):
-		if c.talk == nil || c.talk.waiting == nil {
+		if c.talk == nil || c.talk.in.waiting == nil {
 			c.end(unheard)
 			return true // the turn that comes says goodbye
 		}

@@ -40,7 +40,7 @@ func (s *Server) serveWiredSession(w http.ResponseWriter, h Handshake, conn *tra
 	core.waker = c
 	m := newSessionMode(core, sess)
 	c.writer = writer{socket: core, mode: m, vigil: newVigil(&s.cfg)}
-	c.in = intake{socket: core, mode: m, decoder: frame.NewDecoder(s.cfg.MaxMessage), hasty: true}
+	c.in = newIntake(s, c, m)
 	if first != nil {
 		st, answer, err := m.begin(core.ctx, "", *first)
 		if err != nil {
@@ -131,13 +131,19 @@ func (c *wiredSession) Turn(*wire.Worker) {
 
 // hear goes on with what waited for room.
 func (c *wiredSession) hear() {
-	if c.in.waiting == nil {
-		return
-	}
-	if c.in.goOn(); c.in.waiting == nil {
+	if c.in.waiting != nil && c.in.goOn() {
 		c.held.Store(false)
 		c.Resume()
 	}
+}
+
+// submit implements [hearer].
+func (c *wiredSession) submit(r request) bool {
+	ok, begin := c.queue.put(r)
+	if begin {
+		c.wg.Go(func() { c.work(c.mode) })
+	}
+	return ok
 }
 
 // carry puts into the pen what there is to write; if that has to be read first
