@@ -25,7 +25,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "crier_publish_requests_total", Help: "Publishes of one message by HTTP that were answered 201, by way: loop (a loop of sockets) or http (net/http).",
 	}, []string{"way"})
 	m.Returned = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "crier_publishers_returned_total", Help: "Publishers' connections that a loop gave back to net/http, by reason: the next request was of another shape, had another header, was large or slow, was to be refused, had other credentials, or there were too many at once (busy).",
+		Name: "crier_publishers_returned_total", Help: "Publishers' connections that a loop gave back to net/http, by reason: what came next was of another shape, had a header that is not known, was large, slow, only a part, had another credential, was to be refused, or was one too many at once (busy).",
 	}, []string{"reason"})
 	m.Adopted = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "crier_publishers", Help: "Publishers' connections that are served by a loop of sockets.",
