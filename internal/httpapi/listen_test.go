@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"crier/internal/access"
+	"crier/internal/hub"
 )
 
 func TestNegotiation(t *testing.T) {
@@ -91,7 +92,11 @@ func TestLongPoll(t *testing.T) {
 	w.publish("/t/main/p", "old")
 	done := make(chan page, 1)
 	go func() { done <- w.page("/t/main/p?wait=30") }()
-	w.until(func() bool { return w.table.Len() == 1 })
+	d, err := w.hub.Domain(hub.Main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.until(func() bool { return d.Subscriptions() == 1 }) // it is fixed what is new to it
 	id := w.publish("/t/main/p", "new")
 	p := <-done
 	if len(p.Messages) != 1 || p.Messages[0].ID != id {

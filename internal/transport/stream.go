@@ -122,7 +122,7 @@ func (f *Streams) Open(w http.ResponseWriter, c *Conn) *Stream {
 func (s *Stream) hurryUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.hurried { // after Abort a time to write would end the response well
 		return
 	}
 	s.hurried = true

@@ -297,6 +297,21 @@ func TestStreamAbort(t *testing.T) {
 	}
 }
 
+// What hurries a connection that ends may come late: after the handler saw the
+// end, and aborted.
+func TestStreamStaysAborted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeer(-1)
+		s, conn, _ := openStream(t, p, time.Minute)
+		s.Abort()
+		conn.End(transport.ErrKicked)
+		synctest.Wait()
+		if p.deadline.IsZero() || time.Until(p.deadline) > 0 {
+			t.Errorf("the deadline is %v, want one that is over", p.deadline)
+		}
+	})
+}
+
 func TestEndLabel(t *testing.T) {
 	for cause, want := range map[error]string{
 		nil:                      "done",

@@ -298,9 +298,11 @@ func (w *wire) send(texts ...string) {
 	}
 }
 
+// frame writes a frame at once: the server may be through with it, and gone,
+// as soon as it has the last byte.
 func (w *wire) frame(f ws.Frame) {
 	w.t.Helper()
-	if err := ws.WriteFrame(w.nc, ws.MaskFrame(f)); err != nil {
+	if _, err := w.nc.Write(ws.MustCompileFrame(ws.MaskFrame(f))); err != nil {
 		w.t.Fatal(err)
 	}
 }
