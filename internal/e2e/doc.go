@@ -9,7 +9,8 @@
 //   - engineio, realizehit: the clients of others, from npm, in testdata/node.
 //   - life, access: starting, stopping, who may do what, TLS, settings.
 //   - qri, wspubsub: the clients of the ancestors, in other languages; pairs:
-//     what enters by any way leaves by every other. migrate: the pages for
+//     what enters by any way leaves by every other, with Redis and without.
+//     migrate: the pages for
 //     those who come from elsewhere, run as they are written.
 //   - disk: full, read-only. slow: a reader of a byte a second. rude: peers
 //     that do what none should. flood: too many of them. soak: many, for long.

@@ -44,20 +44,23 @@ func TestRealizehitNames(t *testing.T) {
 	}
 }
 
-// TestRealizehitOff: what a dialect that is not served would serve is a 404.
-func TestRealizehitOff(t *testing.T) {
+// TestDialectsOff: what dialects that are not served would serve is a 404 like
+// any other. The root is there without them, for others than POST.
+func TestDialectsOff(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--dialects", "none")
-	for _, path := range []string{"/ws", "/ws/?EIO=4&transport=polling"} {
-		resp, err := http.Get(s.api + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if drained(resp.Body); resp.StatusCode != 404 {
-			t.Errorf("%s: %d", path, resp.StatusCode)
+	nothing := ask(t, "GET", s.api+"/nothing", "")
+	for _, path := range []string{
+		"/stream?p=1&s=2", "/backdoor?type=102", "/messages", "/clients",
+		"/ws", "/ws/", "/ws/?EIO=4&transport=polling", "/ws/pub/key/domain/topic", "/ws/sub/domain/topic",
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			if a := ask(t, method, s.api+path, ""); a.status != 404 || a.header.Get("Content-Type") != nothing.header.Get("Content-Type") {
+				t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+			}
 		}
 	}
-	if got, text := posted(t, s.api+"/", posting); got != 405 && got != 404 {
+	if got, text := posted(t, s.api+"/", posting); got != 405 {
 		t.Errorf("POST /: %d %s", got, text)
 	}
 }

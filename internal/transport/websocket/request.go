@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"crier/internal/engine"
 	"crier/internal/problem"
@@ -53,6 +54,14 @@ type named struct {
 // parseRequest reads one frame. ref is what the answer repeats, as far as it
 // could be read; errors are problems for the client to see.
 func parseRequest(data []byte) (ref string, c call, err error) {
+	if ref, c, ok := quickPublish(data); ok {
+		return ref, c, nil
+	}
+	return parseSlowly(data)
+}
+
+// parseSlowly reads any frame there can be, and says what is wrong with it.
+func parseSlowly(data []byte) (ref string, c call, err error) {
 	var head named
 	if err := json.Unmarshal(data, &head); err != nil {
 		p := jsonFault(err)
@@ -194,13 +203,16 @@ func (w *published) message() (Message, *problem.Problem) {
 	if !isText {
 		return m, wrong("data", "data is not a string, as its encoding or contentType want it")
 	}
-	var s string
-	if err := json.Unmarshal(w.Data, &s); err != nil {
-		return m, wrong("data", "data: %v", err)
+	m.Data = w.Data[1 : len(w.Data)-1 : len(w.Data)-1]
+	if bytes.IndexByte(m.Data, '\\') >= 0 || !utf8.Valid(m.Data) {
+		var s string
+		if err := json.Unmarshal(w.Data, &s); err != nil {
+			return m, wrong("data", "data: %v", err)
+		}
+		m.Data = []byte(s)
 	}
-	m.Data = []byte(s)
 	if w.Encoding == "base64" {
-		raw, err := base64.StdEncoding.DecodeString(s)
+		raw, err := base64.StdEncoding.AppendDecode([]byte{}, m.Data)
 		if err != nil {
 			return m, wrong("data", "data is not base64: %v", err)
 		}

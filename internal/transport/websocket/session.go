@@ -85,6 +85,7 @@ func joinable(list []asked) int {
 // published, and which of them is at fault is for each alone to find out.
 func (m *sessionMode) publishJoined(ctx context.Context, list []asked) bool {
 	var whole Publication
+	whole.Messages = make([]Message, 0, len(list)) // each has one as a rule
 	for _, a := range list {
 		p := a.call.(callPublish).publication
 		whole.Topic, whole.Batch = p.Topic, true
