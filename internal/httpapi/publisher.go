@@ -59,14 +59,14 @@ func (s *publisher) begin(answer []byte) {
 // Data implements [wire.Handler].
 func (s *publisher) Data(w *wire.Worker, p []byte) {
 	if len(s.begun) == 0 && s.idle() {
-		s.take(w, p)
+		s.take(w, p, false)
 		return
 	}
 	s.begun = append(s.begun, p...)
 	if s.idle() {
 		begun := s.begun
 		s.begun = nil
-		s.take(w, begun)
+		s.take(w, begun, true)
 	} else if len(s.begun) >= strict.MaxRequest {
 		s.Hold() // it is far ahead of its answers
 	}
@@ -75,8 +75,9 @@ func (s *publisher) Data(w *wire.Worker, p []byte) {
 // idle reports whether the next request can be begun.
 func (s *publisher) idle() bool { return s.seat == nil && len(s.rest) == 0 }
 
-// take begins the first request of p, and keeps the rest.
-func (s *publisher) take(w *wire.Worker, p []byte) {
+// take begins the first request of p, and keeps the rest; own says that p may
+// be kept as it is.
+func (s *publisher) take(w *wire.Worker, p []byte, own bool) {
 	if s.loop.draining.Load() {
 		s.end()
 		return
@@ -84,7 +85,7 @@ func (s *publisher) take(w *wire.Worker, p []byte) {
 	var r strict.Request
 	n, result := strict.Parse(p, &r)
 	if result == strict.Part && !s.gone {
-		s.begun = slices.Clone(p)
+		s.keep(p, own)
 		s.wait()
 		return
 	}
@@ -97,8 +98,15 @@ func (s *publisher) take(w *wire.Worker, p []byte) {
 		return
 	}
 	if n < len(p) {
-		s.begun = slices.Clone(p[n:])
+		s.keep(p[n:], own)
 	}
+}
+
+func (s *publisher) keep(p []byte, own bool) {
+	if !own {
+		p = slices.Clone(p)
+	}
+	s.begun = p
 }
 
 // wait has the rest of a request come, or not.
@@ -245,7 +253,7 @@ func (s *publisher) Turn(w *wire.Worker) {
 	case len(s.begun) > 0 && s.whole():
 		begun := s.begun
 		s.begun = nil
-		s.take(w, begun)
+		s.take(w, begun, true)
 	case len(s.begun) > 0:
 		s.wait()
 	case due:
