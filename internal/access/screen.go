@@ -27,11 +27,21 @@ func (a *Authority) screen(r *http.Request) error {
 		}
 	}
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if addr, err := netip.ParseAddrPort(local.String()); err == nil && !addr.Addr().Unmap().IsLoopback() {
+		if addr, known := addrOf(local); known && !addr.Unmap().IsLoopback() {
 			return forbidden(NotLoopback, "this server is open and so takes no requests from other machines; make a key (crier key create) to close it")
 		}
 	}
 	return nil
+}
+
+// addrOf is the address of one end of a connection.
+func addrOf(end net.Addr) (netip.Addr, bool) {
+	if tcp, ok := end.(*net.TCPAddr); ok {
+		addr := tcp.AddrPort().Addr()
+		return addr, addr.IsValid()
+	}
+	ap, err := netip.ParseAddrPort(end.String())
+	return ap.Addr(), err == nil
 }
 
 // CheckListen reports whether the server may listen on a TCP address: while

@@ -16,7 +16,7 @@ import (
 // anything is served.
 func (s *Server) listen() error {
 	for _, addr := range s.cfg.Listen {
-		l, err := net.Listen("tcp", addr)
+		l, err := listenTCP(context.Background(), addr)
 		if err != nil {
 			return fmt.Errorf("listen for the public API (--listen): %w", err)
 		}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,15 +22,49 @@ func Adoptable(r *http.Request) bool {
 	return r.ProtoMajor == 1 && r.TLS == nil && r.ContentLength == 0
 }
 
-// ResponseHead is the head of a response whose body ends with the connection.
+// ResponseHead is the head of a response whose body ends with the connection,
+// as net/http would write it, with room behind it for how the body begins.
 func ResponseHead(status int, header http.Header, now time.Time) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
 	header.Set("Date", now.UTC().Format(http.TimeFormat))
 	header.Set("Connection", "close")
-	_ = header.Write(&b) // to memory
-	b.WriteString("\r\n")
-	return b.Bytes()
+	b := make([]byte, 0, headRoom)
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	b = append(b, http.StatusText(status)...)
+	b = append(b, "\r\n"...)
+	b = appendHeader(b, header)
+	return append(b, "\r\n"...)
+}
+
+// headRoom is more than the head of a stream and its first lines take.
+const headRoom = 640
+
+// appendHeader appends the fields in their order of names. What [http.Header]
+// would have to mend it is left to.
+func appendHeader(b []byte, header http.Header) []byte {
+	var room [16]string
+	names := room[:0]
+	for name, values := range header {
+		names = append(names, name)
+		for _, v := range values {
+			if strings.ContainsAny(v, "\r\n") || strings.TrimSpace(v) != v {
+				out := bytes.NewBuffer(b)
+				_ = header.Write(out) // to memory
+				return out.Bytes()
+			}
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, v := range header[name] {
+			b = append(b, name...)
+			b = append(b, ": "...)
+			b = append(b, v...)
+			b = append(b, "\r\n"...)
+		}
+	}
+	return b
 }
 
 // CutOff counts a connection that the wire could not take over, and that was

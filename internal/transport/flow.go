@@ -66,6 +66,7 @@ type Flow struct {
 	told  message.ID   // of the last message that was written, or begun
 
 	woken atomic.Bool
+	first bool // rest is what the connection begins with: it goes out with what comes next
 	stuck bool // the store has nothing to give now: Wake ends that
 	live  bool // the peer had everything: what comes is news
 	moved bool // something was written since Moved was asked
@@ -124,6 +125,7 @@ func (f *Flow) Rest() bool { return len(f.rest) > 0 }
 // WriteRest goes on with a frame that was begun, and reports whether it is
 // written now. An error means that the peer is gone.
 func (f *Flow) WriteRest(s *wire.Socket) (bool, error) {
+	f.first = false
 	if len(f.rest) == 0 {
 		return true, nil
 	}
@@ -133,6 +135,10 @@ func (f *Flow) WriteRest(s *wire.Socket) (bool, error) {
 	}
 	return f.rest == nil, err
 }
+
+// First gives what the connection begins with, before anything is written: it
+// goes out with the first Move, in one write with what that finds in memory.
+func (f *Flow) First(frame []byte) { f.rest, f.first = frame, true }
 
 // WriteOwn writes a frame that is not a message, such as a heartbeat. There is
 // no rest when it is called.
@@ -159,8 +165,10 @@ func (f *Flow) write(s *wire.Socket, p []byte) (int, error) {
 // Move writes what comes next, as far as it is in memory. An error is
 // [ErrGone], or what the subscription ended with.
 func (f *Flow) Move(w *wire.Worker, s *wire.Socket) (Flowed, error) {
-	if done, err := f.WriteRest(s); err != nil || !done {
-		return FlowFull, err
+	if !f.first {
+		if done, err := f.WriteRest(s); err != nil || !done {
+			return FlowFull, err
+		}
 	}
 	if f.gap != nil {
 		return FlowGap, nil
@@ -177,12 +185,18 @@ func (f *Flow) Move(w *wire.Worker, s *wire.Socket) (Flowed, error) {
 		if err != nil {
 			return FlowIdle, err
 		}
+		halted, halt := f.tookGap(&r.batch)
+		if f.first && (behind || halted || len(r.batch.Entries) == 0) {
+			if done, err := f.WriteRest(s); err != nil || !done {
+				return FlowFull, err
+			}
+		}
 		if behind {
 			f.live = false
 			return FlowBehind, nil
 		}
-		if halted, h := f.tookGap(&r.batch); halted {
-			return h, nil
+		if halted {
+			return halt, nil
 		}
 		if len(r.batch.Entries) == 0 {
 			f.live = true
@@ -212,7 +226,7 @@ func (f *Flow) tookGap(b *hub.Batch) (bool, Flowed) {
 func (f *Flow) pass(r *round, s *wire.Socket) (all bool, err error) {
 	entries := r.batch.Entries
 	bytes := r.assemble(entries, f.enc)
-	n, err := f.write(s, bytes)
+	n, err := f.writeNext(r, s, bytes)
 	if err != nil {
 		return false, err
 	}
@@ -236,6 +250,28 @@ func (f *Flow) pass(r *round, s *wire.Socket) (all bool, err error) {
 	}
 	f.live = false
 	return n == len(bytes), nil
+}
+
+// writeNext writes frames behind what the connection begins with, if that is
+// still to be written, and returns how many bytes of the frames were taken.
+func (f *Flow) writeNext(r *round, s *wire.Socket, frames []byte) (int, error) {
+	if !f.first {
+		return f.write(s, frames)
+	}
+	if len(f.rest)+len(frames) > keptWhole { // two writes cost less than copying that
+		if done, err := f.WriteRest(s); err != nil || !done {
+			return 0, err
+		}
+		return f.write(s, frames)
+	}
+	f.first = false
+	r.joined = append(append(r.joined[:0], f.rest...), frames...)
+	n, err := f.write(s, r.joined)
+	begun := min(n, len(f.rest))
+	if f.rest = f.rest[begun:]; len(f.rest) == 0 {
+		f.rest = nil
+	}
+	return n - begun, err
 }
 
 // keep keeps the rest of a frame; shared says that nobody will change it.
@@ -321,7 +357,8 @@ type round struct {
 	entries []*hub.Entry // whose frames are in buf
 	enc     *hub.Encoding
 	buf     []byte
-	ends    []int // of the frames
+	ends    []int  // of the frames
+	joined  []byte // frames behind what a connection begins with; at most keptWhole
 
 	messages, bytes int
 	observed        int

@@ -51,9 +51,11 @@ func newLoop(e *Engine, k Kernel) *loop {
 // now is the time since the loop began.
 func (l *loop) now() int64 { return int64(time.Since(l.began)) }
 
-// enter gives a socket its place and has the kernel watch it.
-func (l *loop) enter(s *Socket) error {
+// enter gives a socket its place, which it will leave, and reports whether the
+// loop is closing.
+func (l *loop) enter(s *Socket) (closing bool) {
 	l.slotsMu.Lock()
+	defer l.slotsMu.Unlock()
 	if n := len(l.free); n > 0 {
 		s.slot, l.free = l.free[n-1], l.free[:n-1]
 	} else {
@@ -64,14 +66,11 @@ func (l *loop) enter(s *Socket) error {
 		l.used++
 	}
 	l.at(s.slot).socket = s
-	data := l.at(s.slot).data(s.slot)
-	closing := l.closing
-	l.slotsMu.Unlock()
-	if closing {
-		return ErrClosed // it has a place all the same, which it will leave
-	}
-	return l.kernel.Watch(int(s.fd), data)
+	return l.closing
 }
+
+// watch has the kernel tell of a socket, of what is possible already too.
+func (l *loop) watch(s *Socket) error { return l.kernel.Watch(int(s.fd), l.dataOf(s)) }
 
 func (p *slot) data(number uint32) uint64 { return uint64(p.generation)<<32 | uint64(number) }
 

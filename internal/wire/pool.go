@@ -68,7 +68,7 @@ func (p *pool) work() {
 			p.again(t)
 			continue
 		}
-		t.socket.back()
+		t.socket.back(w)
 	}
 }
 

@@ -39,6 +39,7 @@ const (
 	ending                     // the peer has ended, but not all it said is read
 	ended                      // the peer has ended
 	fired                      // the time that was set with At has come
+	lost                       // the kernel does not watch it: to its handler the peer is gone
 )
 
 func (s *Socket) is(f flags) bool { return s.flags&f != 0 }
@@ -164,11 +165,24 @@ func (s *Socket) left() {
 }
 
 // back ends being away.
-func (s *Socket) back() {
+func (s *Socket) back(w *Worker) {
 	s.mu.Lock()
 	s.flags &^= away
+	if s.is(lost) && s.fd >= 0 {
+		s.peerGone(w)
+	}
 	s.mu.Unlock()
 	s.Schedule()
+}
+
+// lose tells the handler of a socket that cannot be watched that its peer is
+// gone, once it may be called. The caller holds mu.
+func (s *Socket) lose(w *Worker) {
+	if s.is(away) {
+		s.flags |= lost
+		return
+	}
+	s.peerGone(w)
 }
 
 // turn gives a turn that was asked for.

@@ -170,9 +170,13 @@ func (e *Engine) Open() int { return int(e.open.Load()) }
 
 // Adopt takes a connection over for a handler, of which s is a part. start is
 // called first, with the socket's lock held, to write what comes first; then
-// the handler is given initial, which was read of the connection already.
-// After an error the connection is the caller's as before, and nothing was
-// called.
+// the handler is given initial, which was read of the connection already, and
+// its first turn. After an error the connection is the caller's as before, and
+// nothing was called.
+//
+// The first turn is given here, and the kernel told of the socket after it,
+// so that a connection that comes back is not handed to a loop twice: once
+// because it can be written to, and once for its turn.
 func (e *Engine) Adopt(nc net.Conn, s *Socket, h Handler, initial []byte, start func(w *Worker)) error {
 	if e.life.Err() != nil {
 		return ErrClosed
@@ -193,8 +197,8 @@ func (e *Engine) Adopt(nc net.Conn, s *Socket, h Handler, initial []byte, start 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loop, s.handler, s.fd = l, h, int32(fd)
-	if err := l.enter(s); err != nil {
-		e.log.Warn("a connection cannot be watched and is closed", "error", err)
+	closing := l.enter(s)
+	if closing {
 		s.peerGone(w)
 		return nil
 	}
@@ -202,8 +206,17 @@ func (e *Engine) Adopt(nc net.Conn, s *Socket, h Handler, initial []byte, start 
 	if len(initial) > 0 && !s.closed() {
 		h.Data(w, initial)
 	}
-	s.scheduled.Store(false)
-	s.Schedule()
+	s.scheduled.Store(false) // whoever asks from now on gets another turn
+	if !s.closed() && !s.is(away) {
+		h.Turn(w)
+	}
+	if s.closed() {
+		return nil
+	}
+	if err := l.watch(s); err != nil {
+		e.log.Warn("a connection cannot be watched and is closed", "error", err)
+		s.lose(w)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -338,19 +339,61 @@ func TestAdoptedTooLate(t *testing.T) {
 			t.Errorf("told %d times, %d open, %d descriptors closed; want 1, 0, 1", p.gone, e.Open(), len(k.ended))
 		}
 	})
-	t.Run("not watched", func(t *testing.T) {
-		k := newScripted()
-		k.refuses = errors.New("no more watches")
-		e := newEngine(t, wire.Config{Kernel: k.make, Loops: 1})
-		p := newProbe(t)
-		p.Prepare()
-		if err := e.Adopt(pipe(t), &p.Socket, p, nil, func(*wire.Worker) { t.Error("start was called") }); err != nil {
-			t.Fatal(err)
+	for name, leave := range map[string]bool{"not watched": false, "not watched, and work is away": true} {
+		t.Run(name, func(t *testing.T) {
+			k := newScripted()
+			k.refuses = errors.New("no more watches")
+			e := newEngine(t, wire.Config{Kernel: k.make, Loops: 1})
+			p := newProbe(t)
+			release := make(chan struct{})
+			if leave {
+				p.turn = func(p *probe, _ *wire.Worker) {
+					p.Away(func(*wire.Worker) bool {
+						<-release
+						if _, _, gone := p.told(); gone != 0 {
+							t.Error("it was told while work was away")
+						}
+						return false
+					})
+				}
+			}
+			p.Prepare()
+			if err := e.Adopt(pipe(t), &p.Socket, p, nil, func(*wire.Worker) {}); err != nil {
+				t.Fatal(err)
+			}
+			close(release)
+			p.until("it is gone", func() bool { return p.gone > 0 })
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if p.gone != 1 || p.turns != 1 || e.Open() != 0 || len(k.ended) != 1 {
+				t.Errorf("told %d times, %d turns, %d open, %d descriptors closed; want 1, 1, 0, 1", p.gone, p.turns, e.Open(), len(k.ended))
+			}
+		})
+	}
+}
+
+// The first turn is given before the kernel watches, and before Adopt returns;
+// a socket that it closed is not watched.
+func TestFirstTurn(t *testing.T) {
+	k := newScripted()
+	e := newEngine(t, wire.Config{Kernel: k.make, Loops: 1})
+	p := newProbe(t)
+	var order []string
+	p.turn = func(p *probe, _ *wire.Worker) {
+		order = append(order, "turn")
+		if len(k.watched) > 0 {
+			t.Error("it was watched before its first turn")
 		}
-		if p.gone != 1 || e.Open() != 0 || len(k.ended) != 1 {
-			t.Errorf("told %d times, %d open, %d descriptors closed; want 1, 0, 1", p.gone, e.Open(), len(k.ended))
-		}
-	})
+		p.Close()
+	}
+	p.Prepare()
+	if err := e.Adopt(pipe(t), &p.Socket, p, nil, func(*wire.Worker) { order = append(order, "start") }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(order, []string{"start", "turn"}) || len(k.watched) != 0 || e.Open() != 0 {
+		t.Errorf("%v, %d watched, %d open; want start, then a turn, none watched, none open", order, len(k.watched), e.Open())
+	}
 }
 
 // An engine whose loops cannot all be made leaves none.

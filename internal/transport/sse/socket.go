@@ -67,13 +67,14 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request, l transpor
 	return true, nil
 }
 
-// begin writes the answer's head and the preamble.
+// begin gives the answer's head and the preamble, which go out with the first
+// turn.
 func (s *socket) begin(head []byte) {
 	at := s.place()
 	at.New = at.Good
 	every := s.format.Every()
 	s.At(transport.Jitter(every/2, every))
-	s.own(s.format.AppendBegin(head, at))
+	s.flow.First(s.format.AppendBegin(head, at))
 }
 
 // own writes something of the stream's own; it reports whether the peer is

@@ -2,12 +2,15 @@ package sse_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -129,4 +132,101 @@ func TestCutOff(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 	})
+}
+
+// taking is a kernel of sockets that take so many bytes at first, and more only
+// once they are watched; it keeps what it was given to write.
+type taking struct {
+	wire.Kernel
+	first int
+
+	mu      sync.Mutex
+	written [][]byte
+	watched bool
+}
+
+func (k *taking) Write(fd int, p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.watched && len(k.written) > 0 {
+		return 0, wire.ErrAgain
+	}
+	k.written = append(k.written, bytes.Clone(p))
+	if k.watched {
+		return k.Kernel.Write(fd, p)
+	}
+	return k.Kernel.Write(fd, p[:min(k.first, len(p))])
+}
+
+func (k *taking) Watch(fd int, data uint64) error {
+	k.mu.Lock()
+	k.watched = true
+	k.mu.Unlock()
+	return k.Kernel.Watch(fd, data)
+}
+
+type onTaking struct {
+	driver
+	kernel *taking
+}
+
+func (d onTaking) Handler(e *transporttest.Env) transporttest.Handler {
+	engine, err := wire.New(wire.Config{Loops: 1, Kernel: func() (k wire.Kernel, err error) {
+		d.kernel.Kernel, err = transporttest.NewKernel()
+		return d.kernel, err
+	}})
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	e.T.Cleanup(func() { _ = engine.Close() })
+	return sse.New(sse.Config{Hub: e.Hub, Wire: engine, Metrics: e.Metrics}).Serve
+}
+
+// Who comes back gets the head, the preamble and what it missed in one write;
+// wherever the socket takes no more, the stream is the same.
+func TestFirstWrite(t *testing.T) {
+	comeBack := func(t *testing.T, first int) (whole int) {
+		synctest.Test(t, func(t *testing.T) {
+			k := &taking{first: first}
+			e := transporttest.NewEnv(t, onTaking{kernel: k}, 0)
+			e.Publish("a", "one", "two")
+			conn, err := e.Dial(transporttest.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "GET /?topic=a&since=earliest HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			in := bufio.NewReader(conn)
+			if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatal(resp, err)
+			}
+			synctest.Wait()
+			e.Publish("a", "three")
+			var said strings.Builder
+			for !strings.Contains(said.String(), "data: three\n") {
+				line, err := in.ReadString('\n')
+				if err != nil {
+					t.Fatalf("%v after %q", err, said.String())
+				}
+				said.WriteString(line)
+			}
+			data := slices.DeleteFunc(strings.Split(said.String(), "\n"), func(line string) bool { return !strings.HasPrefix(line, "data: ") })
+			if want := []string{"data: one", "data: two", "data: three"}; !slices.Equal(data, want) || strings.Count(said.String(), "retry: ") != 1 {
+				t.Errorf("first %d bytes: got %q", first, said.String())
+			}
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			whole = len(k.written[0])
+			if first >= whole && len(k.written) != 2 {
+				t.Errorf("%d writes for what was missed and a message: %q", len(k.written), k.written)
+			}
+		})
+		return whole
+	}
+	whole := comeBack(t, 1<<20)
+	for first := 1; first < whole; first += 7 {
+		comeBack(t, first)
+	}
 }
