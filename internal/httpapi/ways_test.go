@@ -388,3 +388,29 @@ func TestLoopKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestPipelinedMix: what came with the first publish is served too, whatever it
+// is.
+func TestPipelinedMix(t *testing.T) {
+	history := raw("", "GET /t/main/a?limit=1 HTTP/1.1", "Host: 127.0.0.1")
+	for name, all := range map[string][]string{
+		"a publish":      {hi(), hi()},
+		"history":        {hi(), history},
+		"one, the other": {hi(), hi(), history, hi(), history, history},
+	} {
+		w := start(t, options{fast: true, starts: true})
+		c := w.dial()
+		if _, err := io.WriteString(c.conn, strings.Join(all, "")); err != nil {
+			t.Fatal(err)
+		}
+		for i, request := range all {
+			want := http.StatusCreated
+			if request == history {
+				want = http.StatusOK
+			}
+			if got := c.answer(); got.status != want {
+				t.Errorf("%s: request %d: %d", name, i, got.status)
+			}
+		}
+	}
+}

@@ -146,7 +146,8 @@ func (k *epoll) CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR
 func (k *epoll) Release(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "connection")
 	defer f.Close()
-	if err := unix.EpollCtl(k.fd, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+	// It may not be watched yet.
+	if err := unix.EpollCtl(k.fd, unix.EPOLL_CTL_DEL, fd, nil); err != nil && err != unix.ENOENT {
 		return nil, fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return net.FileConn(f) // has a duplicate
