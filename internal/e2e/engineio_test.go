@@ -87,7 +87,8 @@ func TestRealizehitClients(t *testing.T) {
 // every message once and in order while they connect and upgrade.
 func TestCrowd(t *testing.T) {
 	needNode(t)
-	s := startServer(t, "--durability", "async")
+	// They are one process, which connects a thousand times before it sends.
+	s := startServer(t, "--durability", "async", "--max-handshakes", "5000", "--head-timeout", "1m")
 	clients, messages := "1000", "100"
 	if testing.Short() {
 		clients, messages = "100", "50"
