@@ -36,6 +36,7 @@ type Log struct {
 	// writing is held by whoever inserts; readers of the chain need reading.
 	writing chan struct{}
 	reading refresher
+	erasing chan struct{} // holds one element when something is to be erased
 
 	mu         sync.Mutex // guards the fields below
 	closed     bool
@@ -51,6 +52,7 @@ type Log struct {
 	places     []place // of the blocks that have messages
 	garbage    int     // documents since the last checkpoint that it would replace
 	swept      time.Time
+	forgotten  []uint64 // numbers of messages whose data are yet to be erased
 }
 
 // place says where a block is.
@@ -61,7 +63,7 @@ var _ engine.Log = (*Log)(nil)
 func openLog(ctx context.Context, e *Engine, domain string, d engine.Durability) (*Log, error) {
 	l := &Log{
 		e: e, domain: domain, chain: newChain(e, "messages", domain), durability: d,
-		queue: make(chan *request, 1024), writing: make(chan struct{}, 1),
+		queue: make(chan *request, 1024), writing: make(chan struct{}, 1), erasing: make(chan struct{}, 1),
 	}
 	l.bell.wake = make(chan struct{}, 1)
 	l.life, l.end = context.WithCancel(e.life)
@@ -79,6 +81,7 @@ func openLog(ctx context.Context, e *Engine, domain string, d engine.Durability)
 	}
 	l.tasks.Go(l.appendAll)
 	l.tasks.Go(l.poll)
+	l.tasks.Go(l.eraseAll)
 	return l, nil
 }
 

@@ -1,6 +1,7 @@
 package mongodb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"crier/internal/engine"
 )
@@ -17,6 +20,7 @@ import (
 const (
 	checkpointAfter = 256
 	sweepTime       = time.Minute
+	eraseAtOnce     = 500 // blocks
 )
 
 // Trim enforces retention: a document says up to where messages are gone, and
@@ -104,10 +108,11 @@ func (l *Log) end1(i int) uint64 {
 	return l.head
 }
 
-// hollow takes the messages out of blocks. A few are named one by one, since
+// hollow takes the messages out of blocks; their index stays until a checkpoint
+// stands for it. A few are named one by one, since
 // FerretDB looks at all documents for anything but an id.
 func (l *Log) hollow(ctx context.Context, numbers []uint64) error {
-	unset := bson.D{{Key: "$unset", Value: bson.D{{Key: "messages", Value: ""}, {Key: "index", Value: ""}}}}
+	unset := bson.D{{Key: "$unset", Value: bson.D{{Key: "messages", Value: ""}}}}
 	return l.e.callLong(ctx, func(ctx context.Context) error {
 		if len(numbers) > 64 {
 			_, err := l.chain.coll.UpdateMany(ctx,
@@ -161,10 +166,10 @@ func (l *Log) clean(ctx context.Context, now time.Time) error {
 		return err
 	}
 	return l.chain.deleteAmong(ctx, 1, n-1, old,
-		bson.E{Key: "kind", Value: kindBlock}, bson.E{Key: "index", Value: bson.D{{Key: "$exists", Value: false}}})
+		bson.E{Key: "kind", Value: kindBlock}, bson.E{Key: "messages", Value: bson.D{{Key: "$exists", Value: false}}})
 }
 
-// Forget deletes a topic's history: a document says so, and the data go.
+// Forget deletes a topic's history: a document says so, and the data go soon.
 func (l *Log) Forget(ctx context.Context, topicName string) error {
 	ctx, cancel := l.join(ctx)
 	defer cancel()
@@ -192,44 +197,78 @@ func (l *Log) forgetTopic(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return l.erase(ctx, numbers)
+	if len(numbers) > 0 {
+		l.mu.Lock()
+		l.forgotten = append(l.forgotten, numbers...)
+		l.mu.Unlock()
+		select {
+		case l.erasing <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// eraseAll takes the data of what was forgotten out of the blocks, until the
+// log is closed. The document that says so hides them already; what is not
+// done when the process ends stays until retention takes the block.
+func (l *Log) eraseAll() {
+	for {
+		select {
+		case <-l.erasing:
+		case <-l.life.Done():
+			return
+		}
+		l.mu.Lock()
+		numbers := l.forgotten
+		l.forgotten = nil
+		l.mu.Unlock()
+		if err := l.erase(l.life, numbers); err != nil && l.life.Err() == nil {
+			l.e.logger().Warn("data of a deleted topic stay in the database until retention takes them", "domain", l.domain, "error", err)
+		}
+	}
 }
 
 // erase takes the data of messages out of their blocks.
 func (l *Log) erase(ctx context.Context, numbers []uint64) error {
-	for len(numbers) > 0 {
+	var models []mongo.WriteModel
+	for i := 0; i < len(numbers); {
 		l.mu.Lock()
-		at, found := l.block(numbers[0])
+		at, found := l.block(numbers[i])
+		next, more := l.after(at)
 		l.mu.Unlock()
 		if !found {
-			numbers = numbers[1:] // its block is trimmed
-			continue
-		}
-		var d document
-		ok, err := l.chain.get(ctx, at.number, &d, bson.D{{Key: "messages", Value: 0}, {Key: "index", Value: 0}})
-		if err != nil {
-			return err
-		}
-		end := uint64(d.First) + uint64(d.Count)
-		if !ok || numbers[0] >= end {
-			numbers = numbers[1:]
+			i++ // its block is trimmed
 			continue
 		}
 		var unset bson.D
-		for len(numbers) > 0 && numbers[0] < end {
-			field := fmt.Sprintf("messages.%d.", numbers[0]-uint64(d.First))
+		for i < len(numbers) && (!more || numbers[i] < next.first) {
+			field := fmt.Sprintf("messages.%d.", numbers[i]-at.first)
 			unset = append(unset, bson.E{Key: field + "data", Value: ""}, bson.E{Key: field + "value", Value: ""})
-			numbers = numbers[1:]
+			i++
 		}
-		err = l.e.call(ctx, func(ctx context.Context) error {
-			_, err := l.chain.coll.UpdateOne(ctx,
-				bson.D{{Key: "_id", Value: l.chain.id(at.number)}},
-				bson.D{{Key: "$unset", Value: unset}})
-			return err
-		})
-		if err != nil {
-			return err
+		models = append(models, mongo.NewUpdateOneModel().
+			SetFilter(bson.D{{Key: "_id", Value: l.chain.id(at.number)}}).
+			SetUpdate(bson.D{{Key: "$unset", Value: unset}}))
+		if len(models) == eraseAtOnce || i == len(numbers) {
+			err := l.e.callLong(ctx, func(ctx context.Context) error {
+				_, err := l.chain.coll.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			models = nil
 		}
 	}
 	return nil
+}
+
+// after gives the place of the block behind another. The caller holds mu.
+func (l *Log) after(p place) (place, bool) {
+	i, found := slices.BinarySearchFunc(l.places, p.first, func(p place, seq uint64) int { return cmp.Compare(p.first, seq) })
+	if !found || i+1 >= len(l.places) {
+		return place{}, false
+	}
+	return l.places[i+1], true
 }
