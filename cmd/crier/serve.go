@@ -91,9 +91,6 @@ func (c *serveCmd) Run() error {
 	for setting, a := range c.ancestors {
 		log.Info("a setting is taken from names of the system before", "setting", setting, "names", strings.Join(a.Names, " "))
 	}
-	for _, name := range config.Unserved(os.LookupEnv) {
-		log.Warn("a name of the system before is set and not used: messages live in this server's own engine", "name", name, "engine", c.Engine)
-	}
 	return server.Run(ctx, c.Serve, version(), log)
 }
 

@@ -22,6 +22,7 @@ func Ancestors(env func(name string) (value string, set bool)) []Ancestor {
 		}
 	}
 	one("redis", "REDIS_URI")
+	one("mongodb", "MONGODB_URI")
 	one("auth-token", "AUTH_TOKEN")
 	one("realizehit-prefix", "SERVER_API_PREFIX")
 	a := realizehitListen(env)
@@ -38,18 +39,6 @@ func Ancestors(env func(name string) (value string, set bool)) []Ancestor {
 		all = append(all, a)
 	}
 	return all
-}
-
-// Unserved lists the environment names of systems before Crier that are set
-// and name something that this build cannot use, so that it can be said.
-func Unserved(env func(name string) (value string, set bool)) []string {
-	var names []string
-	for _, name := range []string{"MONGODB_URI"} {
-		if v, ok := env(name); ok && v != "" {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // realizehitListen is where a realizehit listened: for sockets, and, if the

@@ -32,6 +32,7 @@ func TestAncestors(t *testing.T) {
 		}},
 		{"pushcart", map[string]string{"PORT": "9000", "AUTH_TOKEN": "t", "REDIS_URI": "redis://db", "MONGODB_URI": "mongodb://db"}, []config.Ancestor{
 			{Setting: "redis", Values: []string{"redis://db"}, Names: []string{"REDIS_URI"}},
+			{Setting: "mongodb", Values: []string{"mongodb://db"}, Names: []string{"MONGODB_URI"}},
 			{Setting: "auth-token", Values: []string{"t"}, Names: []string{"AUTH_TOKEN"}},
 			{Setting: "listen", Values: []string{"127.0.0.1:9000"}, Names: []string{"PORT"}},
 		}},
@@ -42,15 +43,6 @@ func TestAncestors(t *testing.T) {
 		got := config.Ancestors(func(name string) (string, bool) { v, ok := tt.env[name]; return v, ok })
 		if !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
-		}
-	}
-}
-
-func TestUnserved(t *testing.T) {
-	for env, want := range map[string]int{"mongodb://db": 1, "": 0} {
-		got := config.Unserved(func(name string) (string, bool) { return env, name == "MONGODB_URI" })
-		if len(got) != want {
-			t.Errorf("MONGODB_URI=%q: %q", env, got)
 		}
 	}
 }

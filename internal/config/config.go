@@ -20,9 +20,12 @@ type Serve struct {
 	Listen      []string `help:"Address of the public API; repeat for more." default:"127.0.0.1:8080" placeholder:"ADDR" env:"CRIER_LISTEN" group:"Where"`
 	AdminListen string   `help:"Address of the operator's listener: management, metrics, health." default:"127.0.0.1:8081" placeholder:"ADDR" env:"CRIER_ADMIN_LISTEN" group:"Where"`
 	DataDir     string   `help:"Directory for messages, keys and settings." default:"./crier-data" type:"path" env:"CRIER_DATA_DIR" group:"Where"`
-	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, or 'memory' (all is gone with the process; give it --admin-token)." default:"embedded" enum:"embedded,memory" env:"CRIER_ENGINE" group:"Where"`
-	TLSCert     string   `name:"tls-cert" help:"Certificate chain (PEM) for the public API; with it, HTTP/2." type:"path" placeholder:"FILE" env:"CRIER_TLS_CERT" group:"Where"`
-	TLSKey      string   `name:"tls-key" help:"Private key (PEM) of --tls-cert." type:"path" placeholder:"FILE" env:"CRIER_TLS_KEY" group:"Where"`
+	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, 'memory' (all is gone with the process; give it --admin-token), or the address of a MongoDB, mongodb://…, which several servers may share." default:"embedded" placeholder:"NAME|URL" env:"CRIER_ENGINE" group:"Where"`
+	MongoDB     string   `name:"mongodb" help:"A MongoDB (5 or later) or FerretDB that holds messages and registry: the same as --engine with that address. The database is 'crier' unless the address names one." placeholder:"mongodb://…" env:"CRIER_MONGODB" group:"Where"`
+
+	MongoDBDurability string `name:"mongodb-durability" help:"What you vouch that the MongoDB keeps of what it acknowledged: fsync (power loss), async (a crash) or memory (nothing). Unless given: fsync of a MongoDB; memory of a FerretDB, which does not say what it keeps." placeholder:"WHAT" env:"CRIER_MONGODB_DURABILITY" group:"Where"`
+	TLSCert           string `name:"tls-cert" help:"Certificate chain (PEM) for the public API; with it, HTTP/2." type:"path" placeholder:"FILE" env:"CRIER_TLS_CERT" group:"Where"`
+	TLSKey            string `name:"tls-key" help:"Private key (PEM) of --tls-cert." type:"path" placeholder:"FILE" env:"CRIER_TLS_KEY" group:"Where"`
 
 	Open           bool     `help:"Let everybody on this machine publish and subscribe, also after keys were made." env:"CRIER_OPEN" group:"Who"`
 	Origins        []string `help:"Origins of web pages that may use the API, exactly as browsers send them." placeholder:"https://app.example.com" env:"CRIER_ORIGINS" group:"Who"`
@@ -84,6 +87,9 @@ func (s *Serve) Validate() error {
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if err := s.validateEngine(); err != nil {
+		return err
 	}
 	if s.JWTKey != "" && s.JWKSURL != "" {
 		return errors.New("--jwt-key and --jwks-url are two ways to say one thing: give one")

@@ -53,7 +53,7 @@ func good() config.Serve {
 		RetentionAge: config.Duration(time.Hour), RetentionBytes: 1 << 20, TailBytes: 1 << 20,
 		MaxMessage: 1 << 20, MaxWebSocketMessage: 1 << 20, MaxPatterns: 64, MaxHeader: 16 << 10,
 		HeadTimeout: time.Second, MaxHandshakes: 1, MaxRequests: 1, Heartbeat: time.Second,
-		QRIMaxConnections: 1, QRIFrameTimeout: time.Second,
+		QRIMaxConnections: 1, QRIFrameTimeout: time.Second, Engine: "embedded",
 	}
 }
 

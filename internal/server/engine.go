@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"crier/internal/access"
 	"crier/internal/engine"
 	"crier/internal/engine/embedded"
 	"crier/internal/engine/memory"
+	"crier/internal/engine/mongodb"
 )
 
 // openEngine opens what holds messages and registry, and reads the operator's
@@ -19,6 +21,12 @@ func (s *Server) openEngine(ctx context.Context) (access.OperatorToken, error) {
 		if token, err = access.NewOperatorToken(s.cfg.AdminToken); err != nil {
 			return token, fmt.Errorf("--admin-token: %w", err)
 		}
+	}
+	if url := s.cfg.MongoDBURL(); url != "" {
+		if err := s.openMongoDB(ctx, url); err != nil {
+			return token, err
+		}
+		return s.operatorToken(token)
 	}
 	if s.cfg.Engine == "memory" {
 		if engine.Durability(s.cfg.Durability) != engine.Memory {
@@ -36,6 +44,30 @@ func (s *Server) openEngine(ctx context.Context) (access.OperatorToken, error) {
 		return token, fmt.Errorf("open data directory %s: %w", s.cfg.DataDir, err)
 	}
 	s.engine = e
+	return s.operatorToken(token)
+}
+
+// openMongoDB opens the engine in a MongoDB. The default durability is what
+// it can claim.
+func (s *Server) openMongoDB(ctx context.Context, url string) error {
+	e, err := mongodb.Open(ctx, mongodb.Config{URL: url, Durability: engine.Durability(s.cfg.MongoDBDurability), Logger: s.log})
+	if err != nil {
+		return fmt.Errorf("open the engine in MongoDB: %w", err)
+	}
+	s.engine = e
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil { // for the operator's token
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	if most := e.Strongest(); s.cfg.Durability == string(engine.Fsync) && most != engine.Fsync {
+		s.log.Warn("domains have the durability that can be claimed of this MongoDB", "durability", most)
+		s.cfg.Durability = string(most)
+	}
+	return nil
+}
+
+// operatorToken gives the token that was set, or that of the data directory,
+// which is made if there is none.
+func (s *Server) operatorToken(token access.OperatorToken) (access.OperatorToken, error) {
 	if s.cfg.AdminToken != "" {
 		return token, nil
 	}

@@ -30,6 +30,8 @@ var below = map[string][]string{
 	"internal/engine/embedded/record":    {"internal/engine", "internal/message", "internal/topic"},
 	"internal/engine/embedded/index":     {"internal/engine", "internal/engine/embedded/record", "internal/seglog", "internal/message", "internal/topic"},
 	"internal/engine/embedded/registry":  {"internal/engine", "internal/engine/watch"},
+	"internal/engine/mongodb":            {"internal/engine", "internal/engine/memory", "internal/engine/watch", "internal/message", "internal/topic"},
+	"internal/engine/mongodb/mongotest":  {},
 	"internal/access":                    {"internal/engine", "internal/topic"},
 	"internal/hub":                       {"internal/engine", "internal/message", "internal/topic"},
 	"internal/wire":                      {},

@@ -43,17 +43,18 @@ type Log struct {
 	// changed says that the next ring has News.Changed.
 	changed atomic.Bool
 
-	mu      sync.RWMutex // guards the fields below
-	closed  bool
-	hist    history
-	index   index
-	keys    keys
-	ttl     deadlines
-	trimmed uint64
-	changes uint64
-	epochs  []engine.EpochRange
-	bytes   int64
-	count   int64
+	mu        sync.RWMutex // guards the fields below
+	closed    bool
+	hist      history
+	index     index
+	keys      keys
+	ttl       deadlines
+	trimmed   uint64
+	changes   uint64
+	epochs    []engine.EpochRange
+	bytes     int64
+	count     int64
+	restoring bool // a replica that is being made
 }
 
 var _ engine.Log = (*Log)(nil)

@@ -1,0 +1,188 @@
+package mongodb
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"crier/internal/engine"
+)
+
+// Documents of a chain are old after oldAge: only then they may be deleted. A
+// node that has not heard for staleAge that it knows the newest document asks
+// for it before it inserts, so that nobody takes the place of one that was
+// deleted. What lies between is for clocks that differ.
+const (
+	oldAge   = 15 * time.Minute
+	staleAge = 2 * time.Minute
+)
+
+// callTime bounds a call of the server.
+const callTime = 10 * time.Second
+
+// errTaken: another node's document has the number.
+var errTaken = errors.New("the number is taken")
+
+// chain is a row of documents with consecutive numbers from 1, which several
+// nodes lengthen: whoever inserts a number first has it. It knows no more than
+// the numbers. Numbers are in the documents' ids, as ObjectIDs: six bytes that
+// stand for the chain's name, six of the number. So the next one is found by
+// its id alone, which is what every server has an index for.
+type chain struct {
+	e      *Engine
+	coll   *mongo.Collection
+	prefix [6]byte
+}
+
+func newChain(e *Engine, collection, name string) chain {
+	sum := sha256.Sum256([]byte(name))
+	c := chain{e: e, coll: e.db.Collection(collection)}
+	copy(c.prefix[:], sum[:])
+	return c
+}
+
+// id gives the id of a number.
+func (c *chain) id(n uint64) bson.ObjectID {
+	var id bson.ObjectID
+	copy(id[:], c.prefix[:])
+	binary.BigEndian.PutUint16(id[6:], uint16(n>>32))
+	binary.BigEndian.PutUint32(id[8:], uint32(n))
+	return id
+}
+
+// number is the reverse of id.
+func number(id bson.ObjectID) uint64 {
+	return uint64(binary.BigEndian.Uint16(id[6:]))<<32 | uint64(binary.BigEndian.Uint32(id[8:]))
+}
+
+// among selects the numbers of a range.
+func (c *chain) among(from, to uint64, more ...bson.E) bson.D {
+	return append(bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: c.id(from)}, {Key: "$lte", Value: c.id(to)}}}}, more...)
+}
+
+// last is the greatest number.
+const last = 1<<48 - 1
+
+// get reads the document of a number, if there is one.
+func (c *chain) get(ctx context.Context, n uint64, into any, fields bson.D) (bool, error) {
+	found := false
+	err := c.e.call(ctx, func(ctx context.Context) error {
+		err := c.coll.FindOne(ctx, bson.D{{Key: "_id", Value: c.id(n)}}, options.FindOne().SetProjection(fields)).Decode(into)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			return nil
+		}
+		found = err == nil
+		return err
+	})
+	return found, err
+}
+
+// newest returns the number of the newest document that is as said; 0: none.
+func (c *chain) newest(ctx context.Context, more ...bson.E) (uint64, error) {
+	n := uint64(0)
+	err := c.e.call(ctx, func(ctx context.Context) error {
+		var d struct {
+			ID bson.ObjectID `bson:"_id"`
+		}
+		err := c.coll.FindOne(ctx, c.among(1, last, more...),
+			options.FindOne().SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "_id", Value: 1}})).Decode(&d)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			return nil
+		}
+		n = number(d.ID)
+		return err
+	})
+	return n, err
+}
+
+// each gives the documents from a number on, in order.
+func (c *chain) each(ctx context.Context, from uint64, fields bson.D, fn func(raw bson.Raw) error) error {
+	return c.e.callLong(ctx, func(ctx context.Context) error {
+		cur, err := c.coll.Find(ctx, c.among(from, last), options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(fields))
+		if err != nil {
+			return err
+		}
+		defer cur.Close(context.WithoutCancel(ctx))
+		for cur.Next(ctx) {
+			if err := fn(cur.Current); err != nil {
+				return err
+			}
+		}
+		return cur.Err()
+	})
+}
+
+// insert puts a document in its place, or returns errTaken.
+func (c *chain) insert(ctx context.Context, doc any, d engine.Durability) error {
+	err := c.e.call(ctx, func(ctx context.Context) error {
+		coll := c.coll.Clone(options.Collection().SetWriteConcern(concern(d)))
+		_, err := coll.InsertOne(ctx, doc)
+		return err
+	})
+	if mongo.IsDuplicateKeyError(err) {
+		return errTaken
+	}
+	return err
+}
+
+// concern is what a durability asks of the server for each write.
+func concern(d engine.Durability) *writeconcern.WriteConcern {
+	journal := d == engine.Fsync
+	switch d {
+	case engine.Fsync, engine.Async:
+		return &writeconcern.WriteConcern{W: "majority", Journal: &journal}
+	}
+	return &writeconcern.WriteConcern{W: 1}
+}
+
+// deleteAmong deletes documents of a range that are as said.
+func (c *chain) deleteAmong(ctx context.Context, from, to uint64, more ...bson.E) error {
+	if to < from {
+		return nil
+	}
+	return c.e.callLong(ctx, func(ctx context.Context) error {
+		_, err := c.coll.DeleteMany(ctx, c.among(from, to, more...))
+		return err
+	})
+}
+
+// call runs a call of the server, and says of what kind its error is.
+func (e *Engine) call(ctx context.Context, fn func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	return e.callLong(ctx, fn)
+}
+
+// callLong is call for what may take long.
+func (e *Engine) callLong(ctx context.Context, fn func(ctx context.Context) error) error {
+	e.gate.RLock() // a crash, which only tests make, waits for what is under way
+	defer e.gate.RUnlock()
+	if e.abandoned {
+		return fmt.Errorf("%w: abandoned", engine.ErrUnavailable)
+	}
+	err := fn(ctx)
+	if err == nil || mongo.IsDuplicateKeyError(err) {
+		return err
+	}
+	var server mongo.ServerError
+	switch {
+	case e.life.Err() != nil:
+		return fmt.Errorf("%w: %w", engine.ErrClosed, err)
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	case errors.Is(err, engine.ErrCorrupt), errors.Is(err, errStale), errors.Is(err, engine.ErrDurability):
+		return err
+	case errors.As(err, &server) && !mongo.IsNetworkError(err) && !mongo.IsTimeout(err):
+		return fmt.Errorf("%w: the server says: %w", engine.ErrUnavailable, err)
+	}
+	e.cuts.Add(1)
+	return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
+}

@@ -1,0 +1,201 @@
+package mongodb_test
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"crier/internal/engine"
+	"crier/internal/engine/enginetest"
+	"crier/internal/engine/mongodb"
+	"crier/internal/engine/mongodb/mongotest"
+	"crier/internal/message"
+	"crier/internal/topic"
+)
+
+// database looks into the database beside the engine.
+func database(t *testing.T, url string) *mongo.Database {
+	t.Helper()
+	client, err := mongo.Connect(options.Client().ApplyURI(url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Disconnect(t.Context()) })
+	return client.Database(url[strings.LastIndex(url, "/")+1:])
+}
+
+func open(t *testing.T, url string, now func() time.Time) *mongodb.Engine {
+	t.Helper()
+	e, err := mongodb.Open(t.Context(), mongodb.Config{URL: url, Durability: engine.Fsync, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+// answers are what a log says of itself.
+func answers(t *testing.T, l engine.Log) string {
+	t.Helper()
+	s, err := l.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := []string{fmt.Sprintf("%+v", s)}
+	for _, p := range []string{"a", "b", "c", "**", "never"} {
+		f := topic.NewFilter(pattern(t, p))
+		for after := uint64(0); ; {
+			page, err := l.Read(t.Context(), engine.Query{After: after, Filter: f})
+			if err != nil {
+				t.Fatal(err)
+			}
+			said = append(said, fmt.Sprintf("%s after %d: %+v", p, after, page))
+			if page.Next <= after {
+				break
+			}
+			after = page.Next
+		}
+		complete, err := l.Complete(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, fmt.Sprintf("%s is complete after %d", p, complete))
+	}
+	return strings.Join(said, "\n")
+}
+
+func pattern(t *testing.T, s string) topic.Pattern {
+	t.Helper()
+	p, err := topic.ParsePattern(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestCheckpoint: what is old is deleted behind a checkpoint, and a log that
+// is opened by it says the same as the one that lived through it all; another
+// that was asleep meanwhile, too.
+func TestCheckpoint(t *testing.T) {
+	url := mongotest.Find(t).Database(t)
+	clock := enginetest.NewClock()
+	l, err := open(t, url, clock.Now).Log(t.Context(), "main", engine.Fsync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asleep, err := open(t, url, clock.Now).Log(t.Context(), "main", engine.Fsync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 400 {
+		var ds []message.Draft
+		for _, name := range []string{"a", "b", "c"} {
+			ds = append(ds, message.Draft{Topic: name, Data: []byte(fmt.Sprint(round))})
+		}
+		if _, err := l.Append(t.Context(), engine.Block{Drafts: ds, Key: engine.Key{Hash: [16]byte{byte(round), byte(round >> 8), 1}}}); err != nil {
+			t.Fatal(err)
+		}
+		if round%3 == 0 {
+			if err := l.Forget(t.Context(), []string{"a", "b"}[round%2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Trim(t.Context(), engine.Retention{Bytes: 40}); err != nil {
+			t.Fatal(err)
+		}
+		if round%100 == 99 {
+			clock.Advance(20 * time.Minute)
+		}
+	}
+	want := answers(t, l)
+	fresh, err := open(t, url, clock.Now).Log(t.Context(), "main", engine.Fsync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, other := range map[string]engine.Log{"opened anew": fresh, "asleep meanwhile": asleep} {
+		if got := answers(t, other); got != want {
+			t.Errorf("the log that was %s says\n%s\nwant\n%s", name, got, want)
+		}
+	}
+	n, err := database(t, url).Collection("messages").CountDocuments(t.Context(), bson.D{})
+	if err != nil || n > 700 {
+		t.Errorf("%d documents are left of more than 900 (%v)", n, err)
+	}
+	if r, err := asleep.Append(t.Context(), engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte("x")}}}); err != nil || r.First.Seq != 1201 {
+		t.Errorf("an append: %+v, %v", r, err)
+	}
+}
+
+// TestRegistryForgets: what was replaced long ago is deleted, and nothing
+// comes back by it.
+func TestRegistryForgets(t *testing.T) {
+	url := mongotest.Find(t).Database(t)
+	clock := enginetest.NewClock()
+	r := open(t, url, clock.Now).Registry()
+	other := open(t, url, clock.Now).Registry()
+	ctx := t.Context()
+	for i := range 100 {
+		name := fmt.Sprintf("%024x", i%5)
+		if i%7 == 0 {
+			if err := r.Delete(ctx, "app", name, engine.AnyVersion, nil); err != nil && i > 5 {
+				t.Log(err) // deleted before
+			}
+		}
+		if _, err := r.Put(ctx, "app", name, []byte(fmt.Sprintf(`{"n":%d}`, i)), engine.AnyVersion, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Acquire(ctx, "lease", "me", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 9 {
+			clock.Advance(16 * time.Minute)
+		}
+	}
+	if err := r.Delete(ctx, "app", fmt.Sprintf("%024x", 4), engine.AnyVersion, nil); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(16 * time.Minute)
+	for range 10 {
+		if _, err := r.Put(ctx, "key", "k", nil, engine.AnyVersion, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := r.List(ctx, "app", "", 0)
+	if err != nil || len(want) != 4 {
+		t.Fatalf("%v, %v", want, err)
+	}
+	fresh := open(t, url, clock.Now).Registry()
+	for name, o := range map[string]engine.Registry{"opened anew": fresh, "asleep meanwhile": other} {
+		if got, err := o.List(ctx, "app", "", 0); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("the registry that was %s has %v, %v, want %v", name, got, err, want)
+		}
+	}
+	db := database(t, url)
+	if n, err := db.Collection("registry").CountDocuments(ctx, bson.D{}); err != nil || n > 60 {
+		t.Errorf("%d facts are left of more than 200 (%v)", n, err)
+	}
+	var apps []struct {
+		ID    bson.ObjectID `bson:"_id"`
+		Data  []byte        `bson:"data"`
+		Value bson.M        `bson:"value"`
+	}
+	cur, err := db.Collection("apps").Find(ctx, bson.D{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cur.All(ctx, &apps); err != nil || len(apps) != 4 {
+		t.Fatalf("apps: %v, %v", apps, err)
+	}
+	for _, a := range apps {
+		e, err := r.Get(ctx, "app", a.ID.Hex())
+		if err != nil || string(e.Value) != string(a.Data) || string(a.Data) != fmt.Sprintf(`{"n":%v}`, a.Value["n"]) {
+			t.Errorf("app %s: %s, %v; the registry says %s (%v)", a.ID.Hex(), a.Data, a.Value, e.Value, err)
+		}
+	}
+}

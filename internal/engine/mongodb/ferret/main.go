@@ -1,0 +1,50 @@
+// Command ferret is a MongoDB for the tests of Crier where there is none:
+// FerretDB on SQLite in a directory, until it is told to end.
+//
+// It is a module of its own, so that nothing of FerretDB is Crier's: it is
+// built by the tests only (see the package mongotest beside it).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/FerretDB/FerretDB/ferretdb"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "ferret:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
+	dir := flag.String("dir", "", "directory for the databases")
+	flag.Parse()
+	if *dir == "" {
+		return errors.New("--dir is missing")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	f, err := ferretdb.New(&ferretdb.Config{
+		Listener:  ferretdb.ListenerConfig{TCP: *listen},
+		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Handler:   "sqlite",
+		SQLiteURL: "file:" + *dir + "/",
+	})
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	fmt.Println(f.MongoDBURI()) // waits until it listens
+	return <-done
+}

@@ -1,0 +1,439 @@
+package mongodb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"crier/internal/engine"
+	"crier/internal/engine/memory"
+	"crier/internal/message"
+	"crier/internal/topic"
+)
+
+// errStale: what this node knows of a chain is too old to go on from.
+var errStale = errors.New("too far behind")
+
+// Log is the log of a domain.
+type Log struct {
+	e      *Engine
+	domain string
+	chain  chain
+	bell   bell
+	queue  chan *request
+	blocks cache
+
+	life  context.Context
+	end   context.CancelFunc
+	tasks sync.WaitGroup
+
+	// writing is held by whoever inserts; readers of the chain need reading.
+	writing chan struct{}
+	reading refresher
+	erasing chan struct{} // holds one element when something is to be erased
+
+	mu         sync.Mutex // guards the fields below
+	closed     bool
+	dropped    bool
+	durability engine.Durability
+	view       *memory.Log
+	at         uint64    // the number of the newest document that is in the view
+	confirmed  time.Time // when at was the newest of all
+	head       uint64
+	epoch      message.Epoch
+	runName    string  // of the server, when the epoch began
+	cuts       int64   // engine.cuts when the run was compared
+	places     []place // of the blocks that have messages
+	garbage    int     // documents since the last checkpoint that it would replace
+	swept      time.Time
+	forgotten  []uint64 // numbers of messages whose data are yet to be erased
+}
+
+// place says where a block is.
+type place struct{ first, number uint64 }
+
+var _ engine.Log = (*Log)(nil)
+
+func openLog(ctx context.Context, e *Engine, domain string, d engine.Durability) (*Log, error) {
+	l := &Log{
+		e: e, domain: domain, chain: newChain(e, "messages", domain), durability: d,
+		queue: make(chan *request, 1024), writing: make(chan struct{}, 1), erasing: make(chan struct{}, 1),
+	}
+	l.bell.wake = make(chan struct{}, 1)
+	l.life, l.end = context.WithCancel(e.life)
+	l.reading.run = l.catchUp
+	ctx, cancel := e.join(ctx)
+	defer cancel()
+	l.cuts = -1 // the run is compared before anything is appended
+	if err := l.load(ctx); err != nil {
+		l.end()
+		return nil, err
+	}
+	if err := l.checkRun(ctx); err != nil {
+		l.end()
+		return nil, err
+	}
+	l.tasks.Go(l.appendAll)
+	l.tasks.Go(l.poll)
+	l.tasks.Go(l.eraseAll)
+	return l, nil
+}
+
+// apply brings a document of the chain into the view, if it is the next one.
+// The caller holds mu.
+func (l *Log) apply(d *document) error {
+	if d.number() != l.at+1 {
+		if d.number() <= l.at {
+			return nil
+		}
+		return errStale
+	}
+	if d.Domain != l.domain {
+		return d.corrupt("its domain")
+	}
+	epoch, err := d.epoch()
+	if err != nil {
+		return err
+	}
+	var carried []message.Message
+	changed := true
+	switch d.Kind {
+	case kindBlock:
+		outlines, err := d.outlines()
+		if err != nil {
+			return err
+		}
+		keys, err := d.keys()
+		if err != nil {
+			return err
+		}
+		if uint64(d.First) != l.head+1 {
+			return d.corrupt("its first number")
+		}
+		l.view.Replay(message.ID{Epoch: epoch, Seq: uint64(d.First)}, d.At, outlines, keys)
+		l.head += uint64(len(outlines))
+		l.places = append(l.places, place{uint64(d.First), d.number()})
+		changed = false
+		if l.bell.heard() && (d.made != nil || d.Messages != nil) {
+			if carried, err = d.messages(); err != nil {
+				return err
+			}
+		}
+	case kindEpoch:
+		l.view.ReplayEpoch(epoch)
+		l.epoch, l.runName = epoch, d.Run
+		l.garbage++
+	case kindTrim:
+		l.view.ReplayTrim(uint64(d.UpTo))
+		l.garbage++
+	case kindForget:
+		l.view.ReplayForget(d.Topic)
+		l.blocks.clear()
+		l.garbage++
+	case kindCheckpoint:
+		l.garbage = 0
+		changed = false
+	case kindDropped:
+		l.dropped = true
+	default:
+		return d.corrupt("its kind")
+	}
+	l.at = d.number()
+	l.bell.note(l.head, carried, changed)
+	return nil
+}
+
+// catchUp reads the chain to its end. Calls of it come one at a time.
+func (l *Log) catchUp(ctx context.Context) error {
+	defer l.bell.ring()
+	for {
+		l.mu.Lock()
+		next, confirmed, over := l.at+1, l.confirmed, l.closed || l.dropped
+		l.mu.Unlock()
+		if over {
+			return engine.ErrClosed
+		}
+		began := l.e.now()
+		if began.Sub(confirmed) > staleAge {
+			if err := l.confirm(ctx, next-1); err != nil {
+				return err
+			}
+			continue
+		}
+		var d document
+		found, err := l.chain.get(ctx, next, &d, whole)
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		if !found {
+			if l.at == next-1 {
+				l.confirmed = began
+			}
+			l.mu.Unlock()
+			return nil
+		}
+		err = l.apply(&d)
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// confirm finds out whether a number is the newest still, or loads everything
+// again.
+func (l *Log) confirm(ctx context.Context, at uint64) error {
+	began := l.e.now()
+	newest, err := l.chain.newest(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	same := l.at >= newest
+	if same {
+		l.confirmed = began
+	}
+	l.mu.Unlock()
+	if same {
+		return nil
+	}
+	return l.load(ctx)
+}
+
+// fresh brings the view up to what was committed before the call.
+func (l *Log) fresh(ctx context.Context) error {
+	ctx, cancel := l.join(ctx)
+	defer cancel()
+	return l.ended(l.reading.do(ctx))
+}
+
+// join gives a context that ends with the caller's and with the log.
+func (l *Log) join(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(l.life, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// ended says ErrClosed for whatever happens to a log that is closed.
+func (l *Log) ended(err error) error {
+	if err != nil && (l.life.Err() != nil || l.isDropped()) {
+		return engine.ErrClosed
+	}
+	return err
+}
+
+func (l *Log) isDropped() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
+
+// seen gives the view after it was brought up to date.
+func (l *Log) seen(ctx context.Context) (*memory.Log, error) {
+	if err := l.fresh(ctx); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.dropped {
+		return nil, engine.ErrClosed
+	}
+	return l.view, nil
+}
+
+// Last finds the newest n that match.
+func (l *Log) Last(ctx context.Context, f topic.Filter, n int) (after, head uint64, err error) {
+	v, err := l.seen(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("last: %w", err)
+	}
+	after, head, err = v.Last(ctx, f, n)
+	return after, head, l.ended(err)
+}
+
+// Complete says after which number nothing that matches is gone.
+func (l *Log) Complete(ctx context.Context, f topic.Filter) (uint64, error) {
+	v, err := l.seen(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("complete: %w", err)
+	}
+	seq, err := v.Complete(ctx, f)
+	return seq, l.ended(err)
+}
+
+// State asks the chain for its end.
+func (l *Log) State(ctx context.Context) (engine.State, error) {
+	v, err := l.seen(ctx)
+	if err != nil {
+		return engine.State{}, fmt.Errorf("state: %w", err)
+	}
+	s, err := v.State(ctx)
+	return s, l.ended(err)
+}
+
+// Topics lists topics.
+func (l *Log) Topics(ctx context.Context, f topic.Filter, after string, limit int) ([]engine.TopicInfo, error) {
+	v, err := l.seen(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("topics: %w", err)
+	}
+	infos, err := v.Topics(ctx, f, after, limit)
+	return infos, l.ended(err)
+}
+
+// Durability is what Append promises.
+func (l *Log) Durability() engine.Durability {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.durability
+}
+
+// SetDurability changes what Append promises from the next block on.
+func (l *Log) SetDurability(ctx context.Context, d engine.Durability) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("set durability: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.dropped {
+		return fmt.Errorf("set durability: %w", engine.ErrClosed)
+	}
+	if err := l.e.checkDurability(d); err != nil {
+		return fmt.Errorf("set durability: %w", err)
+	}
+	l.durability = d
+	return nil
+}
+
+// Listen has fn called when there is news, one call at a time.
+func (l *Log) Listen(fn func(engine.News)) (stop func()) { return l.bell.listen(fn) }
+
+// close ends the log; it returns once nothing of it runs any more.
+func (l *Log) close() error {
+	l.mu.Lock()
+	l.closed = true
+	view := l.view
+	l.mu.Unlock()
+	l.end()
+	l.tasks.Wait()
+	l.bell.close()
+	return view.Close()
+}
+
+// block gives the place of the block that has a number. The caller holds mu.
+func (l *Log) block(seq uint64) (place, bool) {
+	i, found := slices.BinarySearchFunc(l.places, seq, func(p place, seq uint64) int { return cmp.Compare(p.first, seq) })
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return place{}, false
+	}
+	return l.places[i], true
+}
+
+// change makes a document of the log that is no block.
+func (l *Log) change(kind string) *document {
+	return &document{
+		ID: l.chain.id(l.at + 1), Domain: l.domain, Kind: kind, At: l.e.now().UnixMicro(),
+		Writer: bson.NewObjectID(), Epoch: l.epoch.String(),
+	}
+}
+
+// commit inserts what build makes of the log as it is, again and again until
+// no other node was faster. build is called with mu held; a nil document:
+// nothing is to be done.
+func (l *Log) commit(ctx context.Context, build func() (*document, error)) error {
+	ctx, cancel := l.join(ctx)
+	defer cancel()
+	select {
+	case l.writing <- struct{}{}:
+		defer func() { <-l.writing }()
+	case <-ctx.Done():
+		return l.ended(ctx.Err())
+	}
+	return l.ended(l.commitHolding(ctx, build))
+}
+
+func (l *Log) commitHolding(ctx context.Context, build func() (*document, error)) error {
+	for tries := 0; ; tries++ {
+		l.mu.Lock()
+		stale := l.e.now().Sub(l.confirmed) > staleAge
+		l.mu.Unlock()
+		if stale || tries > 0 {
+			if err := l.reading.do(ctx); err != nil {
+				return err
+			}
+		}
+		if tries > 1 {
+			if err := pause(ctx, min(time.Duration(tries)*time.Millisecond, 20*time.Millisecond)); err != nil {
+				return err
+			}
+		}
+		l.mu.Lock()
+		if l.closed || l.dropped {
+			l.mu.Unlock()
+			return engine.ErrClosed
+		}
+		d, err := build()
+		durability := l.durability
+		l.mu.Unlock()
+		if err != nil || d == nil {
+			return err
+		}
+		if err := l.put(ctx, d, durability); errors.Is(err, errTaken) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		return nil
+	}
+}
+
+// put inserts a document and brings it into the view. After a call of which
+// nobody knows what became of it, it tries the same once more.
+func (l *Log) put(ctx context.Context, d *document, durability engine.Durability) error {
+	err := l.chain.insert(ctx, d, durability)
+	if err != nil && !errors.Is(err, errTaken) && ctx.Err() == nil && errors.Is(err, engine.ErrUnavailable) {
+		for i := range d.Messages {
+			d.Messages[i].Value = nil // if that is what the server does not take
+		}
+		err = l.chain.insert(ctx, d, durability)
+		if errors.Is(err, errTaken) {
+			var there document
+			found, gerr := l.chain.get(ctx, d.number(), &there, lean)
+			if gerr != nil {
+				return gerr
+			}
+			if found && there.Writer == d.Writer {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	err = l.apply(d)
+	l.mu.Unlock()
+	l.bell.ring()
+	return err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
