@@ -169,6 +169,8 @@ func ttlCases() []testCase {
 			rule: "a message that had expired leaves no gap either when retention passes over it"},
 		{name: "time to live and reopen", run: ttlAndReopen, need: needClock | needReopen,
 			rule: "times to live are kept when the log is opened again"},
+		{name: "taken away before the time to live ended", run: takenBeforeExpiry, need: needClock | needReopen,
+			rule: "what was trimmed or deleted while it was there is told as a gap for good, also when its time to live is over by the time that the log is opened again"},
 	}
 }
 
@@ -222,5 +224,33 @@ func ttlAndReopen(b *lab) {
 		b.compare(l, m, "after opening again at "+b.clock.Now().Format(time.TimeOnly))
 		b.clock.Advance(40 * time.Second)
 		b.compare(l, m, "at "+b.clock.Now().Format(time.TimeOnly))
+	}
+}
+
+func takenBeforeExpiry(b *lab) {
+	e := b.engine()
+	l, m := b.domain(e, "main"), &model{clock: b.clock}
+	ds := []message.Draft{shortLived("a", "1", time.Second), shortLived("a", "2", 20*time.Second), draft("b", "3"), shortLived("c", "4", 20*time.Second), shortLived("c", "5", time.Second)}
+	m.appended(b.append(l, ds...), ds)
+	b.clock.Advance(10 * time.Second)
+	r := engine.Retention{Before: b.clock.Now().Add(-time.Second)}
+	more := []message.Draft{shortLived("b/c", "6", 5*time.Second), shortLived("b/c", "7", time.Second)}
+	m.appended(b.append(l, more...), more)
+	b.forget(l, "c")
+	m.forget("c")
+	b.trim(l, r)
+	m.trim(r)
+	b.clock.Advance(2 * time.Second)
+	b.forget(l, "b/c")
+	m.forget("b/c")
+	for range 3 {
+		b.compare(l, m, "at "+b.clock.Now().Format(time.TimeOnly))
+		b.wantGap(l, filter("a"), 1, message.Retention)
+		b.wantGap(l, filter("c"), 3, message.Deleted)
+		b.wantGap(l, filter("b/c"), 5, message.Deleted)
+		b.clock.Advance(time.Minute)
+		b.close(e)
+		e = b.engine()
+		l = b.domain(e, "main")
 	}
 }

@@ -50,15 +50,14 @@ func (d *deadlines) pop() deadline {
 	return x
 }
 
-// expire lets go of the messages whose time to live is over, a slice at a
-// time.
-func (l *Log) expire() {
-	for {
-		now := l.now().UnixMicro()
-		if l.expiry.Load() > now {
-			return
-		}
-		l.expireSlice(now)
+// expire lets go of the messages whose time to live is over.
+func (l *Log) expire() { l.expireBy(l.now().UnixMicro()) }
+
+// expireBy lets go of the messages whose time to live ended by a time (Unix
+// microseconds), a slice at a time.
+func (l *Log) expireBy(at int64) {
+	for l.expiry.Load() <= at {
+		l.expireSlice(at)
 	}
 }
 

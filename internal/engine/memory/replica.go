@@ -148,9 +148,11 @@ func (h *history) pushGone() {
 
 var goneTopic = &topicState{}
 
-// ReplayTrim takes away what lies up to a sequence number.
-func (l *Log) ReplayTrim(upTo uint64) {
-	l.expire()
+// ReplayTrim takes away what lay up to a sequence number at a time (Unix
+// microseconds). What had expired by then leaves no gap; what had not does,
+// whenever this is told.
+func (l *Log) ReplayTrim(upTo uint64, at int64) {
+	l.expireBy(at)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.trimmed < min(upTo, l.hist.head) {
@@ -163,8 +165,10 @@ func (l *Log) ReplayTrim(upTo uint64) {
 	l.hist.cut(l.trimmed)
 }
 
-// ReplayForget deletes the history of a topic.
-func (l *Log) ReplayForget(topicName string) {
+// ReplayForget deletes the history that a topic had at a time (Unix
+// microseconds).
+func (l *Log) ReplayForget(topicName string, at int64) {
+	l.expireBy(at)
 	l.mu.RLock()
 	before := l.changes
 	l.mu.RUnlock()

@@ -177,9 +177,9 @@ func (p *loading) take(raw bson.Raw) error {
 		p.view.ReplayEpoch(epoch)
 		p.epoch, p.run = epoch, d.Run
 	case d.Kind == kindTrim:
-		p.view.ReplayTrim(uint64(d.UpTo))
+		p.view.ReplayTrim(uint64(d.UpTo), d.At)
 	case d.Kind == kindForget:
-		p.view.ReplayForget(d.Topic)
+		p.view.ReplayForget(d.Topic, d.At)
 	case d.Kind == kindCheckpoint:
 		p.garbage = -1
 	case d.Kind == kindDropped:

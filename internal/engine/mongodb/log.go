@@ -130,10 +130,10 @@ func (l *Log) apply(d *document) error {
 		l.epoch, l.runName = epoch, d.Run
 		l.garbage++
 	case kindTrim:
-		l.view.ReplayTrim(uint64(d.UpTo))
+		l.view.ReplayTrim(uint64(d.UpTo), d.At)
 		l.garbage++
 	case kindForget:
-		l.view.ReplayForget(d.Topic)
+		l.view.ReplayForget(d.Topic, d.At)
 		l.blocks.clear()
 		l.garbage++
 	case kindCheckpoint:
