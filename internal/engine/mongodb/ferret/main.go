@@ -2,7 +2,9 @@
 // FerretDB on SQLite in a directory, until it is told to end.
 //
 // It is a module of its own, so that nothing of FerretDB is Crier's: it is
-// built by the tests only (see the package mongotest beside it).
+// built by the tests only (see the package mongotest beside it). What is
+// written survives its end, not that of the machine: tests have nothing to
+// lose, and SQLite need not wait for a disk.
 package main
 
 import (
@@ -13,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/FerretDB/FerretDB/ferretdb"
@@ -38,11 +41,15 @@ func run() error {
 		Listener:  ferretdb.ListenerConfig{TCP: *listen},
 		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Handler:   "sqlite",
-		SQLiteURL: "file:" + *dir + "/",
+		SQLiteURL: "file:" + *dir + "/?_pragma=synchronous(off)",
 	})
 	if err != nil {
 		return err
 	}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer stop()
+	tasks.Go(func() { index(ctx, *dir) })
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
 	fmt.Println(f.MongoDBURI()) // waits until it listens

@@ -146,12 +146,15 @@ func build() (string, error) {
 	module := filepath.Join(filepath.Dir(filepath.Dir(here)), "ferret")
 	h := sha256.New()
 	fmt.Fprintln(h, runtime.Version())
-	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
-		b, err := os.ReadFile(filepath.Join(module, name))
-		if err != nil {
-			return "", err
+	for _, pattern := range []string{"go.*", "*.go"} {
+		files, _ := filepath.Glob(filepath.Join(module, pattern))
+		for _, name := range files {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				return "", err
+			}
+			h.Write(b)
 		}
-		h.Write(b)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
