@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
-
-	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"crier/internal/engine"
 	"crier/internal/engine/memory"
@@ -247,13 +246,16 @@ func (l *Log) BeginEpoch(ctx context.Context) (message.Epoch, error) {
 
 // drop ends the domain: a document says so, and what is before it goes.
 func (l *Log) drop(ctx context.Context) error {
-	var made *document
+	var all []spent
 	err := l.commit(ctx, func() (*document, error) {
-		made = l.change(kindDropped)
-		return made, nil
+		all = slices.Clone(l.spent)
+		for _, p := range l.places {
+			all = append(all, spent{number: p.number})
+		}
+		return l.change(kindDropped), nil
 	})
 	if err != nil {
 		return err
 	}
-	return l.chain.deleteAmong(ctx, 1, made.number()-1, bson.E{Key: "domain", Value: l.domain})
+	return l.delete(ctx, all)
 }

@@ -43,10 +43,12 @@ type document struct {
 	Keys     []byte   `bson:"keys,omitempty"`
 	Messages []stored `bson:"messages,omitempty"`
 
-	Run   string          `bson:"run,omitempty"`   // of an epoch: the run of the server in which it began
-	UpTo  int64           `bson:"upto,omitempty"`  // of a trim
-	Topic string          `bson:"topic,omitempty"` // of a forget
-	Parts []bson.ObjectID `bson:"parts,omitempty"` // of a checkpoint
+	Run   string `bson:"run,omitempty"`   // of an epoch: the run of the server in which it began
+	UpTo  int64  `bson:"upto,omitempty"`  // of a trim
+	Topic string `bson:"topic,omitempty"` // of a forget
+
+	Covers int64           `bson:"covers,omitempty"` // of a checkpoint: the number of the last document that it stands for
+	Parts  []bson.ObjectID `bson:"parts,omitempty"`  // of a checkpoint: in the collection checkpoints
 
 	made []message.Message // of one's own block
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -25,8 +26,15 @@ const (
 	staleAge = 2 * time.Minute
 )
 
-// callTime bounds a call of the server.
-const callTime = 10 * time.Second
+// callTime bounds a call of the server; longTime one that may have to go
+// through much.
+const (
+	callTime = 10 * time.Second
+	longTime = 2 * time.Minute
+)
+
+// atOnce is how many documents are written or deleted by one call.
+const atOnce = 64
 
 // errTaken: another node's document has the number.
 var errTaken = errors.New("the number is taken")
@@ -63,7 +71,7 @@ func number(id bson.ObjectID) uint64 {
 	return uint64(binary.BigEndian.Uint16(id[6:]))<<32 | uint64(binary.BigEndian.Uint32(id[8:]))
 }
 
-// among selects the numbers of a range.
+// among selects the numbers of a range, of documents that are as said.
 func (c *chain) among(from, to uint64, more ...bson.E) bson.D {
 	return append(bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: c.id(from)}, {Key: "$lte", Value: c.id(to)}}}}, more...)
 }
@@ -75,7 +83,7 @@ const last = 1<<48 - 1
 func (c *chain) get(ctx context.Context, n uint64, into any, fields bson.D) (bool, error) {
 	found := false
 	err := c.e.call(ctx, func(ctx context.Context) error {
-		err := c.coll.FindOne(ctx, bson.D{{Key: "_id", Value: c.id(n)}}, options.FindOne().SetProjection(fields)).Decode(into)
+		err := c.coll.FindOne(ctx, c.byID(n), options.FindOne().SetProjection(fields)).Decode(into)
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			return nil
 		}
@@ -88,7 +96,7 @@ func (c *chain) get(ctx context.Context, n uint64, into any, fields bson.D) (boo
 // newest returns the number of the newest document that is as said; 0: none.
 func (c *chain) newest(ctx context.Context, more ...bson.E) (uint64, error) {
 	n := uint64(0)
-	err := c.e.call(ctx, func(ctx context.Context) error {
+	err := c.e.callLong(ctx, func(ctx context.Context) error {
 		var d struct {
 			ID bson.ObjectID `bson:"_id"`
 		}
@@ -103,15 +111,23 @@ func (c *chain) newest(ctx context.Context, more ...bson.E) (uint64, error) {
 	return n, err
 }
 
-// each gives the documents from a number on, in order.
+// each gives the documents from a number on, in order. The server has longTime
+// for each piece of them.
 func (c *chain) each(ctx context.Context, from uint64, fields bson.D, fn func(raw bson.Raw) error) error {
-	return c.e.callLong(ctx, func(ctx context.Context) error {
-		cur, err := c.coll.Find(ctx, c.among(from, last), options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(fields))
+	return c.e.attempt(ctx, func(ctx context.Context) error {
+		first, cancel := context.WithTimeout(ctx, longTime)
+		defer cancel()
+		cur, err := c.coll.Find(first, c.among(from, last), options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(fields))
 		if err != nil {
 			return err
 		}
 		defer cur.Close(context.WithoutCancel(ctx))
-		for cur.Next(ctx) {
+		next := func() bool {
+			ctx, cancel := context.WithTimeout(ctx, longTime)
+			defer cancel()
+			return cur.Next(ctx)
+		}
+		for next() {
 			if err := fn(cur.Current); err != nil {
 				return err
 			}
@@ -143,26 +159,41 @@ func concern(d engine.Durability) *writeconcern.WriteConcern {
 	return &writeconcern.WriteConcern{W: 1}
 }
 
-// deleteAmong deletes documents of a range that are as said.
-func (c *chain) deleteAmong(ctx context.Context, from, to uint64, more ...bson.E) error {
-	if to < from {
-		return nil
+// write changes documents, each by its id alone, some at once and in no order.
+// Ranges would read better, but there are servers that look through all of a
+// collection for them.
+func (c *chain) write(ctx context.Context, models []mongo.WriteModel) error {
+	for some := range slices.Chunk(models, atOnce) {
+		err := c.e.callLong(ctx, func(ctx context.Context) error {
+			_, err := c.coll.BulkWrite(ctx, some, options.BulkWrite().SetOrdered(false))
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return c.e.callLong(ctx, func(ctx context.Context) error {
-		_, err := c.coll.DeleteMany(ctx, c.among(from, to, more...))
-		return err
-	})
+	return nil
 }
+
+// byID selects the document of a number.
+func (c *chain) byID(n uint64) bson.D { return bson.D{{Key: "_id", Value: c.id(n)}} }
 
 // call runs a call of the server, and says of what kind its error is.
 func (e *Engine) call(ctx context.Context, fn func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	return e.callLong(ctx, fn)
+	return e.attempt(ctx, fn)
 }
 
 // callLong is call for what may take long.
 func (e *Engine) callLong(ctx context.Context, fn func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, longTime)
+	defer cancel()
+	return e.attempt(ctx, fn)
+}
+
+// attempt runs something with the server, and says of what kind its error is.
+func (e *Engine) attempt(ctx context.Context, fn func(ctx context.Context) error) error {
 	e.gate.RLock() // a crash, which only tests make, waits for what is under way
 	defer e.gate.RUnlock()
 	if e.abandoned {

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -36,26 +36,27 @@ func (l *Log) load(ctx context.Context) error {
 
 // loading is a load under way.
 type loading struct {
-	l       *Log
-	view    *memory.Log
-	base    uint64 // the number of the checkpoint; what comes after it is applied
-	at      uint64
-	head    uint64
-	epoch   message.Epoch
-	run     string
-	places  []place
-	garbage int
+	l        *Log
+	view     *memory.Log
+	base     uint64 // what the documents up to here came to, the checkpoint says
+	restored bool   // what comes is behind base
+	at       uint64
+	head     uint64
+	epoch    message.Epoch
+	run      string
+	places   []place
+	spent    []spent
 }
 
 func (l *Log) loadOnce(ctx context.Context) error {
 	began := l.e.now()
-	base, err := l.chain.newest(ctx, bson.E{Key: "kind", Value: bson.D{{Key: "$in", Value: bson.A{kindCheckpoint, kindDropped}}}})
+	newest, err := l.chain.newest(ctx, bson.E{Key: "kind", Value: bson.D{{Key: "$in", Value: bson.A{kindCheckpoint, kindDropped}}}})
 	if err != nil {
 		return err
 	}
 	var first document
-	if base > 0 {
-		found, err := l.chain.get(ctx, base, &first, lean)
+	if newest > 0 {
+		found, err := l.chain.get(ctx, newest, &first, lean)
 		if err != nil {
 			return err
 		}
@@ -64,44 +65,46 @@ func (l *Log) loadOnce(ctx context.Context) error {
 		}
 	}
 	cfg := memory.LogConfig{Now: l.e.cfg.Now}
-	p := &loading{l: l, base: base}
-	from := uint64(1)
+	p := &loading{l: l}
 	if first.Kind == kindCheckpoint {
 		c, err := l.readCheckpoint(ctx, &first)
 		if err != nil {
 			return err
 		}
 		p.view = memory.NewReplica(cfg, c.Checkpoint)
-		p.head, p.run = c.Trimmed, c.Run
-		if err := l.chain.each(ctx, 1, lean, p.take); err != nil {
-			return err
-		}
-		if p.at < base {
-			return errStale
-		}
+		p.base, p.head, p.run, p.epoch = uint64(first.Covers), c.Trimmed, c.Run, c.Epochs[len(c.Epochs)-1].Epoch
 	} else {
-		from = base + 1
-		p.at = base
-		p.base = 0
+		p.base = newest
 		if err := p.begin(ctx, cfg, &first); err != nil {
 			return err
 		}
-		if err := l.chain.each(ctx, from, lean, p.take); err != nil {
-			return err
-		}
+	}
+	if err := l.chain.each(ctx, 1, lean, p.take); err != nil {
+		return err
+	}
+	if p.at < newest {
+		return errStale
+	}
+	s, err := p.view.State(ctx)
+	if err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.dropped {
 		return engine.ErrClosed
 	}
-	old := l.view
-	l.view, l.at, l.confirmed, l.head, l.epoch, l.runName, l.places, l.garbage = p.view, p.at, began, p.head, p.epoch, p.run, p.places, p.garbage
-	l.blocks.clear()
-	if old != nil {
-		l.bell.note(l.head, nil, true)
-		_ = old.Close()
+	if p.at < l.at {
+		return errStale // it was brought further meanwhile
 	}
+	if l.view != nil {
+		l.bell.note(p.head, nil, true)
+	}
+	l.view, l.at, l.confirmed, l.head, l.epoch, l.runName = p.view, p.at, began, p.head, p.epoch, p.run
+	l.places, l.spent, l.covered, l.garbage = p.places, p.spent, p.base, 0
+	l.pass(&document{ID: l.chain.id(l.at), UpTo: int64(s.Trimmed)})
+	l.count()
+	l.blocks.clear()
 	return nil
 }
 
@@ -110,7 +113,7 @@ func (l *Log) loadOnce(ctx context.Context) error {
 func (p *loading) begin(ctx context.Context, cfg memory.LogConfig, before *document) error {
 	l := p.l
 	var d document
-	found, err := l.chain.get(ctx, p.at+1, &d, lean)
+	found, err := l.chain.get(ctx, p.base+1, &d, lean)
 	if err != nil {
 		return err
 	}
@@ -127,7 +130,7 @@ func (p *loading) begin(ctx context.Context, cfg memory.LogConfig, before *docum
 		}
 		epoch := memory.NextEpoch(prev, l.e.now())
 		d = document{
-			ID: l.chain.id(p.at + 1), Domain: l.domain, Kind: kindEpoch, At: l.e.now().UnixMicro(),
+			ID: l.chain.id(p.base + 1), Domain: l.domain, Kind: kindEpoch, At: l.e.now().UnixMicro(),
 			Writer: bson.NewObjectID(), Epoch: epoch.String(), Run: run,
 		}
 		if err := l.chain.insert(ctx, &d, l.durability); err != nil {
@@ -143,7 +146,8 @@ func (p *loading) begin(ctx context.Context, cfg memory.LogConfig, before *docum
 	}
 	p.view = memory.NewReplica(cfg, memory.Checkpoint{Epochs: []engine.EpochRange{{Epoch: epoch, First: 1}}})
 	p.view.Restored()
-	p.epoch, p.run, p.at = epoch, d.Run, p.at+1
+	p.restored, p.at = true, p.base+1
+	p.epoch, p.run = epoch, d.Run
 	return nil
 }
 
@@ -154,41 +158,51 @@ func (p *loading) take(raw bson.Raw) error {
 		return fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
 	}
 	n := d.number()
-	if n <= p.at && n > p.base {
-		return nil // the beginning
-	}
 	epoch, err := d.epoch()
 	if err != nil {
 		return err
 	}
-	if n > p.base && n != p.at+1 {
+	if n <= p.base {
+		if d.Kind == kindBlock && !p.restored {
+			return p.takeBlock(&d, epoch)
+		}
+		p.spend(&d)
+		return nil
+	}
+	if !p.restored {
+		p.restored, p.at = true, p.base
+		p.view.Restored()
+	}
+	if n == p.base+1 && n == p.at { // the beginning
+		p.spend(&d)
+		return nil
+	}
+	if n != p.at+1 {
 		return errStale // a newer checkpoint has come, and what was before it is gone
 	}
 	p.at = n
-	switch {
-	case d.Kind == kindBlock:
+	switch d.Kind {
+	case kindBlock:
 		return p.takeBlock(&d, epoch)
-	case n == p.base:
-		p.epoch = epoch
-		p.view.Restored()
-	case n < p.base:
-		return nil // it is in the checkpoint
-	case d.Kind == kindEpoch:
+	case kindEpoch:
 		p.view.ReplayEpoch(epoch)
 		p.epoch, p.run = epoch, d.Run
-	case d.Kind == kindTrim:
+	case kindTrim:
 		p.view.ReplayTrim(uint64(d.UpTo), d.At)
-	case d.Kind == kindForget:
+	case kindForget:
 		p.view.ReplayForget(d.Topic, d.At)
-	case d.Kind == kindCheckpoint:
-		p.garbage = -1
-	case d.Kind == kindDropped:
+	case kindCheckpoint:
+	case kindDropped:
 		return errStale // newer than what was begun with
 	default:
 		return d.corrupt("its kind")
 	}
-	p.garbage++
+	p.spend(&d)
 	return nil
+}
+
+func (p *loading) spend(d *document) {
+	p.spent = append(p.spent, spent{number: d.number(), by: d.number(), at: d.At, parts: d.Parts})
 }
 
 func (p *loading) takeBlock(d *document, epoch message.Epoch) error {
@@ -200,17 +214,17 @@ func (p *loading) takeBlock(d *document, epoch message.Epoch) error {
 	if err != nil {
 		return err
 	}
-	p.view.Replay(message.ID{Epoch: epoch, Seq: uint64(d.First)}, d.At, outlines, keys)
-	if len(outlines) > 0 {
-		end := uint64(d.First) + uint64(len(outlines)) - 1
-		if end > p.head {
-			if uint64(d.First) > p.head+1 {
-				return d.corrupt("its first number")
-			}
-			p.head = end
-			p.places = append(p.places, place{uint64(d.First), d.number()})
-		}
+	if len(outlines) == 0 {
+		return d.corrupt("its index")
 	}
+	end := uint64(d.First) + uint64(len(outlines)) - 1
+	if end > p.head && uint64(d.First) > p.head+1 {
+		// Or what lies between was trimmed and deleted while this was read.
+		return fmt.Errorf("%w: %w", errStale, d.corrupt("its first number"))
+	}
+	p.view.Replay(message.ID{Epoch: epoch, Seq: uint64(d.First)}, d.At, outlines, keys)
+	p.head = max(p.head, end)
+	p.places = append(p.places, place{uint64(d.First), d.number(), d.At})
 	return nil
 }
 
@@ -249,42 +263,60 @@ func (l *Log) readCheckpoint(ctx context.Context, d *document) (checkpoint, erro
 	return c, nil
 }
 
-// writeCheckpoint puts a checkpoint into the chain, unless others go on
-// faster: then the next one will do.
-func (l *Log) writeCheckpoint(ctx context.Context) (number uint64, err error) {
+// writeCheckpoint puts a checkpoint of the log as it is into the chain. Others
+// may go on meanwhile: it says up to which document it goes. It returns what
+// is to be deleted with it.
+func (l *Log) writeCheckpoint(ctx context.Context) (old []spent, err error) {
 	l.mu.Lock()
-	d := l.change(kindCheckpoint)
+	covers := l.at
 	c := checkpoint{Checkpoint: l.view.Checkpoint(ctx), Run: l.runName}
-	durability := l.durability
 	l.mu.Unlock()
 	data, err := json.Marshal(c)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	parts := l.e.db.Collection("checkpoints")
-	for len(data) > 0 {
-		p := part{ID: bson.NewObjectIDFromTimestamp(time.Now()), Data: data[:min(len(data), partSize)]}
-		data = data[len(p.Data):]
+	var ids []bson.ObjectID
+	for some := range slices.Chunk(data, partSize) {
+		p := part{ID: bson.NewObjectID(), Data: some}
 		if err := l.e.call(ctx, func(ctx context.Context) error {
-			_, err := parts.InsertOne(ctx, p)
+			_, err := l.e.db.Collection("checkpoints").InsertOne(ctx, p)
 			return err
 		}); err != nil {
-			return 0, err
+			return nil, err
 		}
-		d.Parts = append(d.Parts, p.ID)
+		ids = append(ids, p.ID)
 	}
-	if err := l.put(ctx, d, durability); err != nil {
-		l.deleteParts(ctx, d.Parts)
-		return 0, err
+	late := false
+	// If this fails the parts stay: nobody knows whether the document is there.
+	err = l.commit(ctx, func() (*document, error) {
+		if late = covers < l.covered; late {
+			return nil, nil // with another's, what this one needs may be deleted already
+		}
+		d := l.change(kindCheckpoint)
+		d.Covers, d.Parts = int64(covers), ids
+		old = nil
+		for _, s := range l.spent {
+			if s.deletedWith(d) {
+				old = append(old, s)
+			}
+		}
+		return d, nil
+	})
+	if late {
+		return nil, l.deleteParts(ctx, ids)
 	}
-	return d.number(), nil
+	return old, err
 }
 
-func (l *Log) deleteParts(ctx context.Context, parts []bson.ObjectID) {
-	for _, id := range parts {
-		_ = l.e.call(ctx, func(ctx context.Context) error { // what is left over harms nobody
+func (l *Log) deleteParts(ctx context.Context, ids []bson.ObjectID) error {
+	for _, id := range ids {
+		err := l.e.call(ctx, func(ctx context.Context) error {
 			_, err := l.e.db.Collection("checkpoints").DeleteOne(ctx, bson.D{{Key: "_id", Value: id}})
 			return err
 		})
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
 	"crier/internal/engine"
 	"crier/internal/engine/memory"
@@ -36,7 +37,7 @@ type Log struct {
 	// writing is held by whoever inserts; readers of the chain need reading.
 	writing chan struct{}
 	reading refresher
-	erasing chan struct{} // holds one element when something is to be erased
+	tidying chan struct{} // holds one element when there is something to tidy
 
 	mu         sync.Mutex // guards the fields below
 	closed     bool
@@ -49,21 +50,35 @@ type Log struct {
 	epoch      message.Epoch
 	runName    string  // of the server, when the epoch began
 	cuts       int64   // engine.cuts when the run was compared
-	places     []place // of the blocks that have messages
-	garbage    int     // documents since the last checkpoint that it would replace
-	swept      time.Time
+	places     []place // of the blocks that have messages, in order
+	spent      []spent // documents that a checkpoint stands for, now or when it comes
+	covered    uint64  // up to here the newest checkpoint says what the documents came to
+	garbage    int     // how many of the spent it does not cover
+	cleaned    time.Time
 	forgotten  []uint64 // numbers of messages whose data are yet to be erased
+	hollow     []uint64 // numbers of trimmed blocks whose messages are yet to be erased
 }
 
 // place says where a block is.
-type place struct{ first, number uint64 }
+type place struct {
+	first, number uint64
+	at            int64 // Unix microseconds
+}
+
+// spent is a document of which nothing is needed but what it did to the log.
+type spent struct {
+	number uint64
+	by     uint64          // the number of the document that made it so
+	at     int64           // when it was made; Unix microseconds
+	parts  []bson.ObjectID // of a checkpoint
+}
 
 var _ engine.Log = (*Log)(nil)
 
 func openLog(ctx context.Context, e *Engine, domain string, d engine.Durability) (*Log, error) {
 	l := &Log{
 		e: e, domain: domain, chain: newChain(e, "messages", domain), durability: d,
-		queue: make(chan *request, 1024), writing: make(chan struct{}, 1), erasing: make(chan struct{}, 1),
+		queue: make(chan *request, 1024), writing: make(chan struct{}, 1), tidying: make(chan struct{}, 1),
 	}
 	l.bell.wake = make(chan struct{}, 1)
 	l.life, l.end = context.WithCancel(e.life)
@@ -81,7 +96,7 @@ func openLog(ctx context.Context, e *Engine, domain string, d engine.Durability)
 	}
 	l.tasks.Go(l.appendAll)
 	l.tasks.Go(l.poll)
-	l.tasks.Go(l.eraseAll)
+	l.tasks.Go(l.tidyAll)
 	return l, nil
 }
 
@@ -118,7 +133,7 @@ func (l *Log) apply(d *document) error {
 		}
 		l.view.Replay(message.ID{Epoch: epoch, Seq: uint64(d.First)}, d.At, outlines, keys)
 		l.head += uint64(len(outlines))
-		l.places = append(l.places, place{uint64(d.First), d.number()})
+		l.places = append(l.places, place{uint64(d.First), d.number(), d.At})
 		changed = false
 		if l.bell.heard() && (d.made != nil || d.Messages != nil) {
 			if carried, err = d.messages(); err != nil {
@@ -128,16 +143,18 @@ func (l *Log) apply(d *document) error {
 	case kindEpoch:
 		l.view.ReplayEpoch(epoch)
 		l.epoch, l.runName = epoch, d.Run
-		l.garbage++
+		l.spend(d)
 	case kindTrim:
 		l.view.ReplayTrim(uint64(d.UpTo), d.At)
-		l.garbage++
+		l.spend(d)
+		l.pass(d)
 	case kindForget:
 		l.view.ReplayForget(d.Topic, d.At)
 		l.blocks.clear()
-		l.garbage++
+		l.spend(d)
 	case kindCheckpoint:
-		l.garbage = 0
+		l.cover(d)
+		l.spend(d)
 		changed = false
 	case kindDropped:
 		l.dropped = true
@@ -149,10 +166,18 @@ func (l *Log) apply(d *document) error {
 	return nil
 }
 
+// farBehind is after how many documents a node stops asking for one after the
+// other, and has all that are left given in a row.
+const farBehind = 16
+
 // catchUp reads the chain to its end. Calls of it come one at a time.
 func (l *Log) catchUp(ctx context.Context) error {
 	defer l.bell.ring()
-	for {
+	for read := 0; ; read++ {
+		fields := lean
+		if l.bell.heard() {
+			fields = whole
+		}
 		l.mu.Lock()
 		next, confirmed, over := l.at+1, l.confirmed, l.closed || l.dropped
 		l.mu.Unlock()
@@ -166,8 +191,15 @@ func (l *Log) catchUp(ctx context.Context) error {
 			}
 			continue
 		}
+		if read == farBehind {
+			read = 0
+			if err := l.chain.each(ctx, next, fields, l.take); err != nil && !errors.Is(err, errStale) {
+				return err
+			}
+			continue
+		}
 		var d document
-		found, err := l.chain.get(ctx, next, &d, whole)
+		found, err := l.chain.get(ctx, next, &d, fields)
 		if err != nil {
 			return err
 		}
@@ -185,6 +217,18 @@ func (l *Log) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// take brings the next document into the view.
+func (l *Log) take(raw bson.Raw) error {
+	var d document
+	if err := bson.Unmarshal(raw, &d); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
+	}
+	defer l.bell.ring()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.apply(&d)
 }
 
 // confirm finds out whether a number is the newest still, or loads everything
@@ -364,16 +408,16 @@ func (l *Log) commit(ctx context.Context, build func() (*document, error)) error
 
 func (l *Log) commitHolding(ctx context.Context, build func() (*document, error)) error {
 	for tries := 0; ; tries++ {
+		if tries > 1 {
+			if err := pause(ctx, min(time.Duration(tries)*time.Millisecond, 20*time.Millisecond)); err != nil {
+				return err
+			}
+		}
 		l.mu.Lock()
 		stale := l.e.now().Sub(l.confirmed) > staleAge
 		l.mu.Unlock()
 		if stale || tries > 0 {
 			if err := l.reading.do(ctx); err != nil {
-				return err
-			}
-		}
-		if tries > 1 {
-			if err := pause(ctx, min(time.Duration(tries)*time.Millisecond, 20*time.Millisecond)); err != nil {
 				return err
 			}
 		}
@@ -401,7 +445,7 @@ func (l *Log) commitHolding(ctx context.Context, build func() (*document, error)
 // nobody knows what became of it, it tries the same once more.
 func (l *Log) put(ctx context.Context, d *document, durability engine.Durability) error {
 	err := l.chain.insert(ctx, d, durability)
-	if err != nil && !errors.Is(err, errTaken) && ctx.Err() == nil && errors.Is(err, engine.ErrUnavailable) {
+	if err != nil && !errors.Is(err, errTaken) && ctx.Err() == nil && mayBeThere(err) {
 		for i := range d.Messages {
 			d.Messages[i].Value = nil // if that is what the server does not take
 		}
@@ -425,6 +469,12 @@ func (l *Log) put(ctx context.Context, d *document, durability engine.Durability
 	l.mu.Unlock()
 	l.bell.ring()
 	return err
+}
+
+// mayBeThere reports whether a write that failed has perhaps been made.
+func mayBeThere(err error) bool {
+	var nobody topology.ServerSelectionError
+	return errors.Is(err, engine.ErrUnavailable) && !errors.As(err, &nobody)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

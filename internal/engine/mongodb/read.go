@@ -17,7 +17,7 @@ func (l *Log) Read(ctx context.Context, q engine.Query) (engine.Page, error) {
 	for tries := 0; ; tries++ {
 		p, err := l.readOnce(ctx, q)
 		if errors.Is(err, errMissing) && tries < 10 {
-			continue // trimmed meanwhile: the chain says so
+			continue // trimmed or deleted meanwhile: the chain says so
 		}
 		if err != nil {
 			return engine.Page{}, fmt.Errorf("read: %w", l.ended(err))
@@ -26,8 +26,8 @@ func (l *Log) Read(ctx context.Context, q engine.Query) (engine.Page, error) {
 	}
 }
 
-// errMissing: a block is not there any more.
-var errMissing = errors.New("a block is gone")
+// errMissing: messages of which the view knows are not there any more.
+var errMissing = errors.New("data are gone")
 
 func (l *Log) readOnce(ctx context.Context, q engine.Query) (engine.Page, error) {
 	v, err := l.seen(ctx)
@@ -56,6 +56,9 @@ func (l *Log) readOnce(ctx context.Context, q engine.Query) (engine.Page, error)
 			}
 		}
 		*m = b.messages[m.ID.Seq-b.first]
+		if m.Data == nil {
+			return p, errMissing
+		}
 	}
 	return p, nil
 }

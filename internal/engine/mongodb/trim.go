@@ -3,28 +3,28 @@ package mongodb
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"crier/internal/engine"
 )
 
-// A checkpoint comes when so many documents would go with it, or so many
-// blocks are trimmed.
+// A checkpoint comes when it would stand for so many documents, or after a
+// time if for any.
 const (
 	checkpointAfter = 256
-	sweepTime       = time.Minute
-	eraseAtOnce     = 500 // blocks
+	checkpointTime  = time.Minute
 )
 
-// Trim enforces retention: a document says up to where messages are gone, and
-// the blocks below lose their messages.
+// hollowAtOnce is how many blocks lose their messages by one call.
+const hollowAtOnce = 16
+
+// Trim enforces retention: a document says up to where messages are gone. The
+// blocks below lose their messages soon.
 func (l *Log) Trim(ctx context.Context, r engine.Retention) error {
 	ctx, cancel := l.join(ctx)
 	defer cancel()
@@ -39,11 +39,14 @@ func (l *Log) trim(ctx context.Context, r engine.Retention) error {
 	if err != nil {
 		return err
 	}
-	if s, err := v.State(ctx); err != nil || v.Outside(r) > s.Trimmed {
-		if err != nil {
-			return err
-		}
+	s, err := v.State(ctx)
+	if err != nil {
+		return err
+	}
+	if v.Outside(r) > s.Trimmed {
+		var made *document
 		err = l.commit(ctx, func() (*document, error) {
+			made = nil
 			s, err := l.view.State(ctx)
 			if err != nil {
 				return nil, err
@@ -52,121 +55,110 @@ func (l *Log) trim(ctx context.Context, r engine.Retention) error {
 			if upTo <= s.Trimmed {
 				return nil, nil
 			}
-			d := l.change(kindTrim)
-			d.UpTo = int64(upTo)
-			return d, nil
+			made = l.change(kindTrim)
+			made.UpTo = int64(upTo)
+			return made, nil
 		})
 		if err != nil {
 			return err
 		}
-	}
-	return l.sweep(ctx)
-}
-
-// sweep takes away what is trimmed: at once the messages of whole blocks, and
-// now and then, behind a checkpoint, documents that are old.
-func (l *Log) sweep(ctx context.Context) error {
-	l.mu.Lock()
-	s, err := l.view.State(ctx)
-	if err != nil {
-		l.mu.Unlock()
-		return err
-	}
-	gone := 0 // blocks that lie below the mark
-	for gone < len(l.places) && l.end1(gone) <= s.Trimmed {
-		gone++
-	}
-	numbers := make([]uint64, gone)
-	for i := range numbers {
-		numbers[i] = l.places[i].number
-	}
-	if gone > 0 {
-		l.places = slices.Clone(l.places[gone:])
-	}
-	now := l.e.now()
-	due := l.garbage >= checkpointAfter || l.garbage > 0 && now.Sub(l.swept) > sweepTime && !l.swept.IsZero()
-	if l.swept.IsZero() || due {
-		l.swept = now
-	}
-	l.mu.Unlock()
-	if gone > 0 {
-		if err := l.hollow(ctx, numbers); err != nil {
-			return err
+		if made != nil {
+			l.hollowOf(made)
 		}
 	}
-	if !due {
-		return nil
-	}
-	return l.clean(ctx, now)
+	return l.clean(ctx)
 }
 
-// end1 is the last number of a block. The caller holds mu.
-func (l *Log) end1(i int) uint64 {
+// spend notes a document that did what it had to. The caller holds mu.
+func (l *Log) spend(d *document) {
+	l.spent = append(l.spent, spent{number: d.number(), by: d.number(), at: d.At, parts: d.Parts})
+	if d.Kind != kindCheckpoint {
+		l.garbage++
+	}
+}
+
+// pass notes the blocks that a trim leaves no messages of. The caller holds mu.
+func (l *Log) pass(trim *document) {
+	n := 0
+	for n < len(l.places) && l.endOf(n) <= uint64(trim.UpTo) {
+		p := l.places[n]
+		l.spent = append(l.spent, spent{number: p.number, by: trim.number(), at: p.at})
+		n++
+	}
+	if n > 0 {
+		l.places = slices.Clone(l.places[n:])
+		l.garbage += n
+	}
+}
+
+// endOf is the last number of a block. The caller holds mu.
+func (l *Log) endOf(i int) uint64 {
 	if i+1 < len(l.places) {
 		return l.places[i+1].first - 1
 	}
 	return l.head
 }
 
-// hollow takes the messages out of blocks; their index stays until a checkpoint
-// stands for it. A few are named one by one, since
-// FerretDB looks at all documents for anything but an id.
-func (l *Log) hollow(ctx context.Context, numbers []uint64) error {
-	unset := bson.D{{Key: "$unset", Value: bson.D{{Key: "messages", Value: ""}}}}
-	return l.e.callLong(ctx, func(ctx context.Context) error {
-		if len(numbers) > 64 {
-			_, err := l.chain.coll.UpdateMany(ctx,
-				l.chain.among(numbers[0], numbers[len(numbers)-1], bson.E{Key: "kind", Value: kindBlock}), unset)
-			return err
-		}
-		for _, n := range numbers {
-			if _, err := l.chain.coll.UpdateOne(ctx, bson.D{{Key: "_id", Value: l.chain.id(n)}}, unset); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// cover notes a checkpoint, whose writer deletes what is old of what it stands
+// for. The caller holds mu.
+func (l *Log) cover(checkpoint *document) {
+	l.covered = max(l.covered, uint64(checkpoint.Covers))
+	l.spent = slices.DeleteFunc(l.spent, func(s spent) bool { return s.deletedWith(checkpoint) })
+	l.count()
 }
 
-// clean writes a checkpoint and deletes what is old before it.
-func (l *Log) clean(ctx context.Context, now time.Time) error {
-	select {
-	case l.writing <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	n, err := l.writeCheckpoint(ctx)
-	<-l.writing
-	if errors.Is(err, errTaken) {
-		return nil // another time
-	}
-	if err != nil {
-		return err
-	}
-	old := bson.E{Key: "at", Value: bson.D{{Key: "$lt", Value: now.Add(-oldAge).UnixMicro()}}}
-	var before []document
-	err = l.chain.each(ctx, 1, bson.D{{Key: "messages", Value: 0}, {Key: "index", Value: 0}, {Key: "keys", Value: 0}}, func(raw bson.Raw) error {
-		var d document
-		if err := bson.Unmarshal(raw, &d); err != nil {
-			return fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
+// count counts the garbage: not checkpoints, or there would be another for
+// each. The caller holds mu.
+func (l *Log) count() {
+	l.garbage = 0
+	for _, s := range l.spent {
+		if s.by > l.covered && s.parts == nil {
+			l.garbage++
 		}
-		if d.Kind == kindCheckpoint && d.number() < n && d.At < now.Add(-oldAge).UnixMicro() {
-			before = append(before, d)
-		}
+	}
+}
+
+// deletedWith says whether the writer of a checkpoint deletes a document.
+func (s spent) deletedWith(checkpoint *document) bool {
+	return s.by <= uint64(checkpoint.Covers) && s.at < checkpoint.At-oldAge.Microseconds()
+}
+
+// clean writes a checkpoint if one is due, and deletes what is old of what it
+// stands for.
+func (l *Log) clean(ctx context.Context) error {
+	now := l.e.now()
+	l.mu.Lock()
+	due := l.garbage >= checkpointAfter || l.garbage > 0 && now.Sub(l.cleaned) > checkpointTime && !l.cleaned.IsZero()
+	if l.cleaned.IsZero() || due {
+		l.cleaned = now
+	}
+	l.mu.Unlock()
+	if !due {
 		return nil
-	})
+	}
+	old, err := l.writeCheckpoint(ctx)
 	if err != nil {
 		return err
 	}
-	for _, d := range before {
-		l.deleteParts(ctx, d.Parts)
-	}
-	err = l.chain.deleteAmong(ctx, 1, n-1, old, bson.E{Key: "kind", Value: bson.D{{Key: "$ne", Value: kindBlock}}})
-	if err != nil {
+	if err := l.delete(ctx, old); err != nil {
+		l.mu.Lock()
+		l.spent = append(l.spent, old...) // another time
+		l.mu.Unlock()
 		return err
 	}
-	return l.chain.deleteAmong(ctx, 1, n-1, old,
-		bson.E{Key: "kind", Value: kindBlock}, bson.E{Key: "messages", Value: bson.D{{Key: "$exists", Value: false}}})
+	return nil
+}
+
+// delete deletes spent documents.
+func (l *Log) delete(ctx context.Context, old []spent) error {
+	models := make([]mongo.WriteModel, len(old))
+	for i, s := range old {
+		if err := l.deleteParts(ctx, s.parts); err != nil {
+			return err
+		}
+		models[i] = mongo.NewDeleteOneModel().SetFilter(l.chain.byID(s.number))
+	}
+	return l.chain.write(ctx, models)
 }
 
 // Forget deletes a topic's history: a document says so, and the data go soon.
@@ -201,32 +193,73 @@ func (l *Log) forgetTopic(ctx context.Context, name string) error {
 		l.mu.Lock()
 		l.forgotten = append(l.forgotten, numbers...)
 		l.mu.Unlock()
-		select {
-		case l.erasing <- struct{}{}:
-		default:
-		}
+		l.tidy()
 	}
 	return nil
 }
 
-// eraseAll takes the data of what was forgotten out of the blocks, until the
-// log is closed. The document that says so hides them already; what is not
-// done when the process ends stays until retention takes the block.
-func (l *Log) eraseAll() {
+// hollowOf has the blocks that a trim of this node left no messages of lose
+// their data soon. Those that are old are left to the next checkpoint, with
+// which they go as they are.
+func (l *Log) hollowOf(trim *document) {
+	l.mu.Lock()
+	for _, s := range slices.Backward(l.spent) {
+		if s.by < trim.number() {
+			break
+		}
+		if s.by == trim.number() && s.number != s.by && s.at >= trim.At-oldAge.Microseconds() {
+			l.hollow = append(l.hollow, s.number)
+		}
+	}
+	l.mu.Unlock()
+	l.tidy()
+}
+
+func (l *Log) tidy() {
+	select {
+	case l.tidying <- struct{}{}:
+	default:
+	}
+}
+
+// tidyAll takes the data of what was deleted and trimmed out of the blocks,
+// until the log is closed. The documents that say so hide them already; what
+// is not done when the process ends goes with the block, by retention and a
+// checkpoint.
+func (l *Log) tidyAll() {
 	for {
 		select {
-		case <-l.erasing:
+		case <-l.tidying:
 		case <-l.life.Done():
 			return
 		}
 		l.mu.Lock()
-		numbers := l.forgotten
-		l.forgotten = nil
+		forgotten, hollow := l.forgotten, l.hollow
+		l.forgotten, l.hollow = nil, nil
 		l.mu.Unlock()
-		if err := l.erase(l.life, numbers); err != nil && l.life.Err() == nil {
+		if err := l.erase(l.life, forgotten); err != nil && l.life.Err() == nil {
 			l.e.logger().Warn("data of a deleted topic stay in the database until retention takes them", "domain", l.domain, "error", err)
 		}
+		if err := l.empty(l.life, hollow); err != nil && l.life.Err() == nil {
+			l.e.logger().Warn("data of trimmed messages stay in the database until their documents are deleted", "domain", l.domain, "error", err)
+		}
 	}
+}
+
+// empty takes the messages out of blocks; their index stays until a checkpoint
+// stands for it.
+func (l *Log) empty(ctx context.Context, numbers []uint64) error {
+	unset := bson.D{{Key: "$unset", Value: bson.D{{Key: "messages", Value: ""}}}}
+	for some := range slices.Chunk(numbers, hollowAtOnce) {
+		models := make([]mongo.WriteModel, len(some))
+		for i, n := range some {
+			models[i] = mongo.NewUpdateOneModel().SetFilter(l.chain.byID(n)).SetUpdate(unset)
+		}
+		if err := l.chain.write(ctx, models); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // erase takes the data of messages out of their blocks.
@@ -248,20 +281,10 @@ func (l *Log) erase(ctx context.Context, numbers []uint64) error {
 			i++
 		}
 		models = append(models, mongo.NewUpdateOneModel().
-			SetFilter(bson.D{{Key: "_id", Value: l.chain.id(at.number)}}).
+			SetFilter(l.chain.byID(at.number)).
 			SetUpdate(bson.D{{Key: "$unset", Value: unset}}))
-		if len(models) == eraseAtOnce || i == len(numbers) {
-			err := l.e.callLong(ctx, func(ctx context.Context) error {
-				_, err := l.chain.coll.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			models = nil
-		}
 	}
-	return nil
+	return l.chain.write(ctx, models)
 }
 
 // after gives the place of the block behind another. The caller holds mu.
