@@ -136,6 +136,12 @@ func (l *Log) clean(ctx context.Context) error {
 	if !due {
 		return nil
 	}
+	return l.checkpoint(ctx)
+}
+
+// checkpoint writes a checkpoint and deletes what is old of what it stands
+// for.
+func (l *Log) checkpoint(ctx context.Context) error {
 	old, err := l.writeCheckpoint(ctx)
 	if err != nil {
 		return err
