@@ -123,11 +123,19 @@ func (o *ordeal) domain(t *testing.T, ctx context.Context, name, durability stri
 	l := newLedger(name)
 	o.ledgers = append(o.ledgers, l)
 	o.acks[name] = new(atomic.Int64)
-	for i, work := range works {
+	o.employ(t, ctx, works)
+}
+
+// employ adds publishers to the newest domain.
+func (o *ordeal) employ(t *testing.T, ctx context.Context, works []work) {
+	t.Helper()
+	l := o.ledgers[len(o.ledgers)-1]
+	for _, work := range works {
 		p := &publisher{
-			name: fmt.Sprintf("%s-%d", name, i), ledger: l, client: o.server.dial(t), acks: o.acks[name],
+			name: fmt.Sprintf("%s-%d", l.domain, l.publishers), ledger: l, client: o.server.dial(t), acks: o.acks[l.domain],
 			rng: rand.New(rand.NewPCG(o.rng.Uint64(), 0)),
 		}
+		l.publishers++
 		o.publishing.Go(func() { work(p, ctx, o.stop) })
 	}
 }

@@ -12,6 +12,7 @@
 //     what enters by any way leaves by every other, with Redis and without.
 //     migrate: the pages for
 //     those who come from elsewhere, run as they are written.
+//   - mongodb: servers on one database, which goes away and comes back.
 //   - disk: full, read-only. slow: a reader of a byte a second. rude: peers
 //     that do what none should. flood: too many of them. soak: many, for long.
 //
@@ -24,6 +25,7 @@
 // (say, with the race detector), CRIER_CRASHES how often the server is
 // killed, CRIER_SEED the seed of a run to repeat, CRIER_CHROMIUM the browser,
 // CRIER_REDIS a Redis for tests, CRIER_POSTGRES a database server's URL,
+// CRIER_MONGODB a MongoDB's,
 // CRIER_SOAK and CRIER_SOAK_CONNECTIONS how long the soak takes and of how many
 // connections it is.
 package e2e

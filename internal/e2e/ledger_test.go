@@ -10,7 +10,8 @@ import (
 
 // ledger has what is known of the messages of one domain.
 type ledger struct {
-	domain string
+	domain     string
+	publishers int // that there were
 
 	mu     sync.Mutex
 	acked  map[string]string // id by name, of what was acknowledged

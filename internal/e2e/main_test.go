@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	}
 	buildDir = dir
 	code := m.Run()
+	mongoDB.Stop()
 	os.RemoveAll(dir)
 	os.Exit(code)
 }

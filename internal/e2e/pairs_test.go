@@ -96,6 +96,9 @@ func noFlags(*testing.T) []string { return nil }
 // engines are the engines a server may have. A new one is a line here.
 var engines = []kind{
 	{"embedded", noFlags},
+	{"MongoDB", func(t *testing.T) []string {
+		return []string{"--mongodb", mongoDB.Find(t).Database(t), "--mongodb-durability", "fsync"}
+	}},
 }
 
 // TestPairs: what enters by any way leaves by every other, in order, wherever

@@ -1,5 +1,3 @@
-//go:build mongodb
-
 package e2e
 
 import (

@@ -30,6 +30,8 @@ type Harness struct {
 	Reopens bool // what was acknowledged with more than [engine.Memory], and the registry, are there when a store is opened again after Close
 	Several bool // a store can be opened by several at once
 
+	Parallel bool // durabilities are judged side by side: for engines that wait more than they work
+
 	Seeds int // random runs of each model test; 0: 20
 
 	patience time.Duration // how long to wait for what must come; 0: a minute
@@ -112,7 +114,12 @@ type testCase struct {
 // RunLog judges the engine's logs with each durability.
 func RunLog(t *testing.T, h Harness) {
 	for _, d := range h.Durabilities {
-		t.Run(string(d), func(t *testing.T) { runCases(t, h, d, logCases()) })
+		t.Run(string(d), func(t *testing.T) {
+			if h.Parallel {
+				t.Parallel()
+			}
+			runCases(t, h, d, logCases())
+		})
 	}
 }
 

@@ -1,5 +1,3 @@
-//go:build mongodb
-
 package mongodb_test
 
 import (
@@ -7,9 +5,8 @@ import (
 
 	"crier/internal/engine"
 	"crier/internal/engine/enginetest"
-	"crier/internal/engine/mongodb/mongotest"
 )
 
 func BenchmarkLog(b *testing.B) {
-	enginetest.Bench(b, harness(mongotest.Find(b), engine.Fsync, true, engine.Fsync))
+	enginetest.Bench(b, harness(shared.Find(b), engine.Fsync, true, engine.Fsync))
 }

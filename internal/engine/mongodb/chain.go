@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -111,13 +112,59 @@ func (c *chain) newest(ctx context.Context, more ...bson.E) (uint64, error) {
 	return n, err
 }
 
-// each gives the documents from a number on, in order. The server has longTime
-// for each piece of them.
-func (c *chain) each(ctx context.Context, from uint64, fields bson.D, fn func(raw bson.Raw) error) error {
+// reached returns a number such that its document is there, or from is 1, and
+// the next one was not there at a moment since the call. The document before
+// from is there.
+func (c *chain) reached(ctx context.Context, from uint64) (uint64, error) {
+	there, not := from-1, uint64(0)
+	for step := uint64(1); not == 0 || there+1 < not; step *= 2 {
+		n := there + step
+		if not != 0 {
+			n = there + (not-there)/2
+		}
+		var d struct {
+			ID bson.ObjectID `bson:"_id"`
+		}
+		found, err := c.get(ctx, n, &d, bson.D{{Key: "_id", Value: 1}})
+		if err != nil {
+			return 0, err
+		}
+		if found {
+			there = n
+		} else {
+			not = n
+		}
+	}
+	return there, nil
+}
+
+// some reads the documents of a few numbers side by side. Those that are not
+// there are nil.
+func (c *chain) some(ctx context.Context, from, to uint64, fields bson.D) ([]*document, error) {
+	all := make([]*document, to-from+1)
+	errs := make([]error, len(all))
+	var tasks sync.WaitGroup
+	for i := range all {
+		tasks.Go(func() {
+			var d document
+			found, err := c.get(ctx, from+uint64(i), &d, fields)
+			if found {
+				all[i] = &d
+			}
+			errs[i] = err
+		})
+	}
+	tasks.Wait()
+	return all, errors.Join(errs...)
+}
+
+// each gives the documents of a range, in order. The server has longTime for
+// each piece of them.
+func (c *chain) each(ctx context.Context, from, to uint64, fields bson.D, fn func(raw bson.Raw) error) error {
 	return c.e.attempt(ctx, func(ctx context.Context) error {
 		first, cancel := context.WithTimeout(ctx, longTime)
 		defer cancel()
-		cur, err := c.coll.Find(first, c.among(from, last), options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(fields))
+		cur, err := c.coll.Find(first, c.among(from, to), options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(fields))
 		if err != nil {
 			return err
 		}

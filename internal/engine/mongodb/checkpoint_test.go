@@ -1,5 +1,3 @@
-//go:build mongodb
-
 package mongodb_test
 
 import (
@@ -16,7 +14,6 @@ import (
 	"crier/internal/engine"
 	"crier/internal/engine/enginetest"
 	"crier/internal/engine/mongodb"
-	"crier/internal/engine/mongodb/mongotest"
 	"crier/internal/message"
 	"crier/internal/topic"
 )
@@ -85,7 +82,8 @@ func pattern(t *testing.T, s string) topic.Pattern {
 // is opened by it says the same as the one that lived through it all; another
 // that was asleep meanwhile, too.
 func TestCheckpoint(t *testing.T) {
-	url := mongotest.Find(t).Database(t)
+	t.Parallel()
+	url := shared.Find(t).Database(t)
 	clock := enginetest.NewClock()
 	l, err := open(t, url, clock.Now).Log(t.Context(), "main", engine.Fsync)
 	if err != nil {
@@ -137,7 +135,8 @@ func TestCheckpoint(t *testing.T) {
 // TestRegistryForgets: what was replaced long ago is deleted, and nothing
 // comes back by it.
 func TestRegistryForgets(t *testing.T) {
-	url := mongotest.Find(t).Database(t)
+	t.Parallel()
+	url := shared.Find(t).Database(t)
 	clock := enginetest.NewClock()
 	r := open(t, url, clock.Now).Registry()
 	other := open(t, url, clock.Now).Registry()

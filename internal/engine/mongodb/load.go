@@ -79,7 +79,7 @@ func (l *Log) loadOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := l.chain.each(ctx, 1, lean, p.take); err != nil {
+	if err := l.chain.each(ctx, 1, last, lean, p.take); err != nil {
 		return err
 	}
 	if p.at < newest {

@@ -166,13 +166,21 @@ func (l *Log) apply(d *document) error {
 	return nil
 }
 
-// farBehind is after how many documents a node stops asking for one after the
-// other, and has all that are left given in a row.
-const farBehind = 16
+// A node that has read so many documents, one after the other, and is not at
+// the end finds out where it is, so that others who go on do not keep it
+// reading for ever. Then it reads some side by side, or very many in a row.
+const (
+	farBehind  = 16
+	sideBySide = 4
+	veryMany   = 1024
+)
 
-// catchUp reads the chain to its end. Calls of it come one at a time.
+// catchUp reads the chain to the end that it has at a moment since the call.
+// Calls of it come one at a time.
 func (l *Log) catchUp(ctx context.Context) error {
 	defer l.bell.ring()
+	end := uint64(0) // 0: not known
+	var knownAt time.Time
 	for read := 0; ; read++ {
 		fields := lean
 		if l.bell.heard() {
@@ -180,41 +188,57 @@ func (l *Log) catchUp(ctx context.Context) error {
 		}
 		l.mu.Lock()
 		next, confirmed, over := l.at+1, l.confirmed, l.closed || l.dropped
+		if end != 0 && next > end {
+			l.confirmed = knownAt
+			l.mu.Unlock()
+			return nil
+		}
 		l.mu.Unlock()
 		if over {
 			return engine.ErrClosed
 		}
 		began := l.e.now()
-		if began.Sub(confirmed) > staleAge {
+		if began.Sub(confirmed) > staleAge && end == 0 {
 			if err := l.confirm(ctx, next-1); err != nil {
 				return err
 			}
 			continue
 		}
-		if read == farBehind {
-			read = 0
-			if err := l.chain.each(ctx, next, fields, l.take); err != nil && !errors.Is(err, errStale) {
+		if end == 0 && read >= farBehind {
+			var err error
+			if end, err = l.chain.reached(ctx, next); err != nil {
+				return err
+			}
+			knownAt = began
+			continue
+		}
+		if end > next+veryMany {
+			if err := l.chain.each(ctx, next, end, fields, l.take); err != nil {
 				return err
 			}
 			continue
 		}
-		var d document
-		found, err := l.chain.get(ctx, next, &d, fields)
+		ds, err := l.chain.some(ctx, next, max(next, min(end, next+sideBySide-1)), fields)
 		if err != nil {
 			return err
 		}
-		l.mu.Lock()
-		if !found {
-			if l.at == next-1 {
+		for _, d := range ds {
+			l.mu.Lock()
+			switch {
+			case d != nil:
+				err = l.apply(d)
+			case end != 0:
+				err = errStale
+			case l.at == next-1:
 				l.confirmed = began
 			}
 			l.mu.Unlock()
-			return nil
+			if err != nil || d == nil {
+				return err
+			}
 		}
-		err = l.apply(&d)
-		l.mu.Unlock()
-		if err != nil {
-			return err
+		if end != 0 {
+			l.bell.ring()
 		}
 	}
 }

@@ -89,7 +89,7 @@ func openRegistry(ctx context.Context, e *Engine) (*Registry, error) {
 func (r *Registry) load(ctx context.Context) error {
 	fresh := &Registry{kinds: map[string][]engine.Entry{}, leases: map[string]engine.Lease{}, latest: map[string]uint64{}}
 	began := r.e.now()
-	err := r.chain.each(ctx, 1, whole, func(raw bson.Raw) error {
+	err := r.chain.each(ctx, 1, last, whole, func(raw bson.Raw) error {
 		var f fact
 		if err := bson.Unmarshal(raw, &f); err != nil {
 			return fmt.Errorf("%w: %w", engine.ErrCorrupt, err)

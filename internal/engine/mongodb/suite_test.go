@@ -1,9 +1,8 @@
-//go:build mongodb
-
 package mongodb_test
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,20 +42,33 @@ func harness(s *mongotest.Server, vouched engine.Durability, reopens bool, ds ..
 		Clock:        true,
 		Reopens:      reopens,
 		Several:      true,
+		Parallel:     true,
 		Seeds:        5,
 	}
 }
 
+// shared is the server of all tests of this package.
+var shared mongotest.Shared
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	shared.Stop()
+	os.Exit(code)
+}
+
 func TestLog(t *testing.T) {
-	enginetest.RunLog(t, harness(mongotest.Find(t), engine.Fsync, true, engine.Fsync, engine.Async))
+	t.Parallel()
+	enginetest.RunLog(t, harness(shared.Find(t), engine.Fsync, true, engine.Fsync, engine.Async))
 }
 
 // TestLogNothingVouched: of a FerretDB of which nobody says how durable it is,
 // no more is claimed than memory.
 func TestLogNothingVouched(t *testing.T) {
+	t.Parallel()
 	enginetest.RunLog(t, harness(mongotest.Ferret(t), "", false, engine.Memory))
 }
 
 func TestRegistry(t *testing.T) {
-	enginetest.RunRegistry(t, harness(mongotest.Find(t), engine.Fsync, true, engine.Fsync))
+	t.Parallel()
+	enginetest.RunRegistry(t, harness(shared.Find(t), engine.Fsync, true, engine.Fsync))
 }

@@ -1,11 +1,12 @@
-//go:build mongodb
-
 package mongodb_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 // behind opens an engine whose answers can be lost, and one beside it.
 func behind(t *testing.T, now func() time.Time) (p *mongotest.Proxy, lossy, beside *mongodb.Engine, url string) {
 	t.Helper()
-	s := mongotest.Find(t)
+	s := shared.Find(t)
 	p = mongotest.NewProxy(t, s)
 	url = s.Database(t)
 	return p, open(t, p.URL+url[strings.LastIndex(url, "/"):], now), open(t, url, now), url
@@ -63,6 +64,7 @@ func all(t *testing.T, l engine.Log) (data []string) {
 // TestAnswerLost: a block whose answer was lost is there once, and is
 // acknowledged as what it is.
 func TestAnswerLost(t *testing.T) {
+	t.Parallel()
 	p, lossy, beside, _ := behind(t, time.Now)
 	l, other := logOf(t, lossy), logOf(t, beside)
 	for i := range 5 {
@@ -89,6 +91,7 @@ func TestAnswerLost(t *testing.T) {
 // TestAnswersLost: when nobody can know whether a block is there, that is
 // said; a repeat under its key is there once all the same, and others go on.
 func TestAnswersLost(t *testing.T) {
+	t.Parallel()
 	p, lossy, beside, _ := behind(t, time.Now)
 	l, other := logOf(t, lossy), logOf(t, beside)
 	for i := range 5 {
@@ -122,6 +125,7 @@ func TestAnswersLost(t *testing.T) {
 // TestCheckpointsAnswerLost: a log can be opened by a checkpoint of which its
 // writer does not know that it is there.
 func TestCheckpointsAnswerLost(t *testing.T) {
+	t.Parallel()
 	p, lossy, _, url := behind(t, time.Now)
 	l := logOf(t, lossy)
 	for i := range 5 {
@@ -148,7 +152,8 @@ func TestCheckpointsAnswerLost(t *testing.T) {
 // TestLateCheckpoint: a checkpoint that was begun before another's and would
 // come after it is given up, since what it needs may be deleted.
 func TestLateCheckpoint(t *testing.T) {
-	url := mongotest.Find(t).Database(t)
+	t.Parallel()
+	url := shared.Find(t).Database(t)
 	clock := enginetest.NewClock()
 	late, other := logOf(t, open(t, url, clock.Now)), logOf(t, open(t, url, clock.Now))
 	for i := range 8 {
@@ -206,7 +211,8 @@ func TestLateCheckpoint(t *testing.T) {
 // TestDataGone: a message whose data are not there any more is not given as
 // an empty one.
 func TestDataGone(t *testing.T) {
-	url := mongotest.Find(t).Database(t)
+	t.Parallel()
+	url := shared.Find(t).Database(t)
 	l := logOf(t, open(t, url, time.Now))
 	if _, err := l.Append(t.Context(), engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte("x")}, {Topic: "b"}}}); err != nil {
 		t.Fatal(err)
@@ -229,7 +235,8 @@ func TestDataGone(t *testing.T) {
 // TestFarBehind: a node that missed much has it all, and so has who listens
 // there.
 func TestFarBehind(t *testing.T) {
-	url := mongotest.Find(t).Database(t)
+	t.Parallel()
+	url := shared.Find(t).Database(t)
 	a, b := logOf(t, open(t, url, time.Now)), logOf(t, open(t, url, time.Now))
 	var want []string
 	some := func() {
@@ -257,5 +264,31 @@ func TestFarBehind(t *testing.T) {
 		case <-end:
 			t.Fatal("no news of the last message")
 		}
+	}
+}
+
+// TestOthersGoOn: a call ends, although another node appends whenever this one
+// asks what comes next.
+func TestOthersGoOn(t *testing.T) {
+	t.Parallel()
+	p, lossy, beside, _ := behind(t, time.Now)
+	l, other := logOf(t, lossy), logOf(t, beside)
+	var n atomic.Int64
+	p.Before(func(request []byte) {
+		if !bytes.Contains(request, []byte("find\x00")) || n.Load() > 500 {
+			return
+		}
+		if _, err := other.Append(context.Background(), one("a", fmt.Sprint(n.Add(1)))); err != nil {
+			t.Error(err)
+		}
+	})
+	before := n.Load()
+	s, err := l.State(t.Context())
+	if err != nil || s.Head < uint64(before) || n.Load() > 200 {
+		t.Errorf("state %+v, %v; %d messages were there, %d are now", s, err, before, n.Load())
+	}
+	p.Before(nil)
+	if got, want := len(all(t, l)), int(n.Load()); got != want {
+		t.Errorf("%d messages, want %d", got, want)
 	}
 }

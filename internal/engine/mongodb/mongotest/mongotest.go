@@ -9,12 +9,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,7 +29,7 @@ import (
 // usual is where a MongoDB is, unless CRIER_MONGODB says otherwise.
 const usual = "mongodb://127.0.0.1:27017"
 
-// Server is a MongoDB, for as long as the test.
+// Server is a MongoDB.
 type Server struct {
 	URL string // without a database
 
@@ -35,70 +37,129 @@ type Server struct {
 	dir    string
 	addr   string
 	cmd    *exec.Cmd
+	stdin  io.Closer
 }
 
-// Find finds a MongoDB, or starts a FerretDB, or skips the test if neither can
-// be and this is not where one has to be.
-func Find(t testing.TB) *Server {
+// Shared is a MongoDB that tests of a package share, each in a database of its
+// own. It is looked for when the first one asks, and has to be stopped after
+// all, by TestMain.
+type Shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+// Find gives the MongoDB, or skips the test if there is none and this is not
+// where one has to be.
+func (s *Shared) Find(t testing.TB) *Server {
 	t.Helper()
-	if named := os.Getenv("CRIER_MONGODB"); named != "" {
-		return &Server{URL: strings.TrimSuffix(named, "/")}
-	}
-	if answers(usual) {
-		return &Server{URL: usual}
-	}
-	return Ferret(t)
+	s.once.Do(func() { s.server, s.err = find() })
+	needed(t, s.err)
+	return s.server
 }
 
-// Ferret starts a FerretDB, which can be killed and started again.
+// Stop ends what was started.
+func (s *Shared) Stop() {
+	if s.server != nil {
+		s.server.remove()
+	}
+}
+
+// Ferret starts a FerretDB for a test, which can be killed and started again.
 func Ferret(t testing.TB) *Server {
 	t.Helper()
+	s, err := newFerret()
+	needed(t, err)
+	t.Cleanup(s.remove)
+	return s
+}
+
+// needed ends a test that has no database.
+func needed(t testing.TB, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("no MongoDB answers at 127.0.0.1:27017, CRIER_MONGODB names none, and no FerretDB can be started: %v", err)
+	default:
+		t.Skipf("no MongoDB answers at 127.0.0.1:27017, CRIER_MONGODB names none, and no FerretDB can be started: %v", err)
+	}
+}
+
+// find finds a MongoDB, or starts a FerretDB.
+func find() (*Server, error) {
+	if named := os.Getenv("CRIER_MONGODB"); named != "" {
+		return &Server{URL: strings.TrimSuffix(named, "/")}, nil
+	}
+	if answers(usual) {
+		return &Server{URL: usual}, nil
+	}
+	return newFerret()
+}
+
+// newFerret starts a FerretDB in a directory of its own.
+func newFerret() (*Server, error) {
 	program, err := build()
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("there is no MongoDB, and no FerretDB could be built: %v", err)
-		}
-		t.Skipf("there is no MongoDB: none answers at 127.0.0.1:27017, CRIER_MONGODB names none, and FerretDB could not be built: %v", err)
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "crier-ferret-")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	s := &Server{ferret: program, dir: dir, addr: "127.0.0.1:0"}
-	t.Cleanup(func() {
-		s.Kill()
-		_ = os.RemoveAll(dir)
-	})
-	s.Start(t)
-	return s
+	if err := s.start(); err != nil {
+		s.remove()
+		return nil, err
+	}
+	return s, nil
+}
+
+// remove ends what was started, and deletes what it wrote.
+func (s *Server) remove() {
+	s.Kill()
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
 }
 
 // Start starts a FerretDB again that was killed, where it was.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command(s.ferret, "--dir", s.dir, "--listen", s.addr)
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *Server) start() error {
+	cmd := exec.Command(s.ferret, "--dir", s.dir, "--listen", s.addr, "--attached")
 	cmd.Dir = s.dir
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	s.cmd = cmd
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		_ = cmd.Wait()
-		s.cmd = nil
-		t.Fatalf("FerretDB did not start: %v\n%s", err, errs.String())
+		return fmt.Errorf("FerretDB did not start: %w\n%s", err, errs.String())
 	}
+	s.cmd, s.stdin = cmd, in
 	s.URL = strings.TrimSuffix(strings.TrimSpace(line), "/")
 	s.addr = strings.TrimPrefix(s.URL, "mongodb://")
 	if _, _, err := net.SplitHostPort(s.addr); err != nil {
-		t.Fatalf("FerretDB says that it is at %q", line)
+		s.Kill()
+		return fmt.Errorf("FerretDB says that it is at %q", line)
 	}
+	return nil
 }
 
 // Kill kills a FerretDB that was started here.
@@ -106,6 +167,7 @@ func (s *Server) Kill() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
+		_ = s.stdin.Close()
 		s.cmd = nil
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Proxy stands before a MongoDB, and loses answers: what was asked for is
-// done, and nobody is told.
+// done, and nobody is told. It can do something before a request comes in.
 type Proxy struct {
 	URL string // without a database
 
@@ -23,6 +23,7 @@ type Proxy struct {
 	conns  map[net.Conn]bool
 	lose   int
 	mark   string
+	before func(request []byte)
 }
 
 // NewProxy begins to stand before a server.
@@ -65,6 +66,14 @@ func (p *Proxy) Lose(n int, mark string) {
 	p.lose, p.mark = n, mark
 }
 
+// Before has fn called with each request before it is passed on, by several
+// goroutines; nil: nothing any more.
+func (p *Proxy) Before(fn func(request []byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before = fn
+}
+
 // Lost reports whether all answers that were to be lost are.
 func (p *Proxy) Lost() bool {
 	p.mu.Lock()
@@ -72,7 +81,15 @@ func (p *Proxy) Lost() bool {
 	return p.lose == 0
 }
 
-func (p *Proxy) loses(request []byte) bool {
+// comes has done what is to be done before a request, and reports whether its
+// answer is to be lost.
+func (p *Proxy) comes(request []byte) (lost bool) {
+	p.mu.Lock()
+	before := p.before
+	p.mu.Unlock()
+	if before != nil {
+		before(request)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lose == 0 || !bytes.Contains(request, []byte(p.mark)) {
@@ -116,7 +133,7 @@ func (p *Proxy) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
-		lost := p.loses(request)
+		lost := p.comes(request)
 		if _, err := s.Write(request); err != nil {
 			return
 		}
