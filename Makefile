@@ -4,7 +4,7 @@ TOOL  = $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 PKG  ?= ./...
 
-.PHONY: help build run test lint fuzz bench crash soak mongodb
+.PHONY: help build run test lint fuzz bench crash soak
 
 help: ## what the targets do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,3 @@ crash: ## kill -9 the real binary under load, 100 times in a row
 
 soak: ## ten minutes of 18,000 connections; needs 20,000 open files (ulimit -n)
 	CRIER_SOAK=10m CRIER_SOAK_CONNECTIONS=18000 $(GO) test -count=1 -timeout 30m -v -run TestSoak ./internal/e2e
-
-mongodb: ## the suites of the engine in MongoDB, which is not finished; builds a FerretDB if there is none
-	$(GO) test -tags mongodb -count=1 -timeout 60m ./internal/engine/mongodb
-	$(GO) test -tags mongodb -count=1 -run Mongo ./internal/e2e

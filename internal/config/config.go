@@ -21,7 +21,7 @@ type Serve struct {
 	AdminListen string   `help:"Address of the operator's listener: management, metrics, health." default:"127.0.0.1:8081" placeholder:"ADDR" env:"CRIER_ADMIN_LISTEN" group:"Where"`
 	DataDir     string   `help:"Directory for messages, keys and settings." default:"./crier-data" type:"path" env:"CRIER_DATA_DIR" group:"Where"`
 	Engine      string   `help:"What holds messages and registry: 'embedded' in the data directory, 'memory' (all is gone with the process; give it --admin-token), or the address of a MongoDB, mongodb://…, which several servers may share." default:"embedded" placeholder:"NAME|URL" env:"CRIER_ENGINE" group:"Where"`
-	MongoDB     string   `name:"mongodb" help:"Not finished, to be tried only: a MongoDB (5 or later) or FerretDB that holds messages and registry: the same as --engine with that address. The database is 'crier' unless the address names one." placeholder:"mongodb://…" env:"CRIER_MONGODB" group:"Where"`
+	MongoDB     string   `name:"mongodb" help:"A MongoDB (5 or later) or FerretDB that holds messages and registry: the same as --engine with that address. The database is 'crier' unless the address names one." placeholder:"mongodb://…" env:"CRIER_MONGODB" group:"Where"`
 
 	MongoDBDurability string `name:"mongodb-durability" help:"What you vouch that the MongoDB keeps of what it acknowledged: fsync (power loss), async (a crash) or memory (nothing). Unless given: fsync of a MongoDB; memory of a FerretDB, which does not say what it keeps." placeholder:"WHAT" env:"CRIER_MONGODB_DURABILITY" group:"Where"`
 	TLSCert           string `name:"tls-cert" help:"Certificate chain (PEM) for the public API; with it, HTTP/2." type:"path" placeholder:"FILE" env:"CRIER_TLS_CERT" group:"Where"`

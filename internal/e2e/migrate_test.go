@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"crier/internal/dialect/redistest"
 )
 
 // TestMigrationPages runs what the pages for those who come from elsewhere
@@ -38,6 +40,36 @@ func TestMigrationPages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPushcartPage runs all commands of the page for those who come from
+// Pushcart, one after the other.
+func TestPushcartPage(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/migrate-from-pushcart.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program(t, "redis-cli", nil, "redis-cli")
+	redis := redistest.Addr(t)
+	host, port, err := net.SplitHostPort(redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := strings.NewReplacer(
+		"8080", freePort(t), "8081", freePort(t), "127.0.0.1:6379", redis, "redis-cli", "redis-cli -h "+host+" -p "+port,
+		"mongodb://127.0.0.1:27017/pushcart", mongoDB.Find(t).Database(t),
+	)
+	var all strings.Builder
+	for _, b := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(string(text), -1) {
+		all.WriteString(places.Replace(b[1]))
+	}
+	out := shell(t, t.TempDir(), places.Replace("export CRIER_ADMIN_LISTEN=127.0.0.1:8081 CRIER_ADMIN=http://127.0.0.1:8081 CRIER_DRAIN=0s CRIER_QRI_LISTEN=\n")+all.String())
+	for _, want := range []string{`"hello":"world"`, `"hello":"again"`, `"said natively"`, `"hello":"Redis"`, "crier_pushcart_", `"hello":"MongoDB"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the commands did not print %s:\n%s", want, out)
+		}
 	}
 }
 

@@ -97,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.life, e.end = context.WithCancel(context.Background())
 	o := options.Client().ApplyURI(cfg.URL).SetRetryWrites(false).SetAppName("crier")
 	if cs.ServerSelectionTimeout == 0 {
-		o.SetServerSelectionTimeout(3 * time.Second)
+		o.SetServerSelectionTimeout(2 * time.Second) // who publishes while it is away is told so soon
 	}
 	o.SetPoolMonitor(&event.PoolMonitor{Event: func(v *event.PoolEvent) {
 		if v.Type == event.ConnectionPoolCleared {
