@@ -107,11 +107,25 @@ func (l *Log) appendAll() {
 	}
 }
 
+// errCut: the connection was lost since the server's run was looked at.
+var errCut = fmt.Errorf("%w: the connection was lost", engine.ErrUnavailable)
+
 // appendGroup commits a group and answers each of it.
 func (l *Log) appendGroup(group []*request, size int) {
-	err := l.checkRun(l.life)
-	if err == nil {
-		err = l.commit(l.life, func() (*document, error) { return l.makeBlock(group, size) })
+	var err error
+	for range 3 {
+		err = l.checkRun(l.life)
+		if err == nil {
+			err = l.commit(l.life, func() (*document, error) {
+				if l.cuts != l.e.cuts.Load() {
+					return nil, errCut
+				}
+				return l.makeBlock(group, size)
+			})
+		}
+		if !errors.Is(err, errCut) {
+			break
+		}
 	}
 	err = l.ended(err)
 	if errors.Is(err, context.Canceled) {
@@ -180,8 +194,8 @@ func (l *Log) makeBlock(group []*request, size int) (*document, error) {
 	return d, nil
 }
 
-// checkRun begins an epoch if the server was started anew and may have taken
-// back what this log had acknowledged.
+// checkRun begins an epoch if the server has not all that it had, or was
+// started anew and may have taken back what this log had acknowledged.
 func (l *Log) checkRun(ctx context.Context) error {
 	cuts := l.e.cuts.Load()
 	l.mu.Lock()
@@ -191,23 +205,21 @@ func (l *Log) checkRun(ctx context.Context) error {
 	if same {
 		return nil
 	}
-	if !synced {
-		run, err := l.e.run(ctx)
-		if err != nil {
-			return err
+	run, err := l.e.run(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.fresh(ctx); err != nil {
+		return err
+	}
+	err = l.commit(ctx, func() (*document, error) {
+		if !l.rolledBack && (synced || sameRun(l.runName, run)) {
+			return nil, nil
 		}
-		if err := l.fresh(ctx); err != nil {
-			return err
-		}
-		err = l.commit(ctx, func() (*document, error) {
-			if sameRun(l.runName, run) {
-				return nil, nil
-			}
-			return l.newEpoch(run), nil
-		})
-		if err != nil {
-			return err
-		}
+		return l.newEpoch(run), nil
+	})
+	if err != nil {
+		return err
 	}
 	l.mu.Lock()
 	l.cuts = cuts

@@ -41,6 +41,9 @@ type loading struct {
 	base     uint64 // what the documents up to here came to, the checkpoint says
 	restored bool   // what comes is behind base
 	at       uint64
+	writer   bson.ObjectID // of the document at
+	before   uint64        // the newest document that the log knew
+	was      bson.ObjectID // the writer of that one, as it is now
 	head     uint64
 	epoch    message.Epoch
 	run      string
@@ -49,7 +52,10 @@ type loading struct {
 }
 
 func (l *Log) loadOnce(ctx context.Context) error {
-	began := l.e.now()
+	began, cuts := l.e.now(), l.e.cuts.Load()
+	l.mu.Lock()
+	before := l.at
+	l.mu.Unlock()
 	newest, err := l.chain.newest(ctx, bson.E{Key: "kind", Value: bson.D{{Key: "$in", Value: bson.A{kindCheckpoint, kindDropped}}}})
 	if err != nil {
 		return err
@@ -65,7 +71,7 @@ func (l *Log) loadOnce(ctx context.Context) error {
 		}
 	}
 	cfg := memory.LogConfig{Now: l.e.cfg.Now}
-	p := &loading{l: l}
+	p := &loading{l: l, before: before}
 	if first.Kind == kindCheckpoint {
 		c, err := l.readCheckpoint(ctx, &first)
 		if err != nil {
@@ -94,13 +100,17 @@ func (l *Log) loadOnce(ctx context.Context) error {
 	if l.closed || l.dropped {
 		return engine.ErrClosed
 	}
-	if p.at < l.at {
+	if l.at != before && p.at < l.at {
 		return errStale // it was brought further meanwhile
+	}
+	if p.epoch == l.epoch && (p.at < before || !p.was.IsZero() && p.was != l.writer) && l.at == before {
+		l.rolledBack = true
 	}
 	if l.view != nil {
 		l.bell.note(p.head, nil, true)
 	}
 	l.view, l.at, l.confirmed, l.head, l.epoch, l.runName = p.view, p.at, began, p.head, p.epoch, p.run
+	l.writer, l.known = p.writer, cuts
 	l.places, l.spent, l.covered, l.garbage = p.places, p.spent, p.base, 0
 	l.pass(&document{ID: l.chain.id(l.at), UpTo: int64(s.Trimmed)})
 	l.count()
@@ -146,7 +156,7 @@ func (p *loading) begin(ctx context.Context, cfg memory.LogConfig, before *docum
 	}
 	p.view = memory.NewReplica(cfg, memory.Checkpoint{Epochs: []engine.EpochRange{{Epoch: epoch, First: 1}}})
 	p.view.Restored()
-	p.restored, p.at = true, p.base+1
+	p.restored, p.at, p.writer = true, p.base+1, d.Writer
 	p.epoch, p.run = epoch, d.Run
 	return nil
 }
@@ -161,6 +171,9 @@ func (p *loading) take(raw bson.Raw) error {
 	epoch, err := d.epoch()
 	if err != nil {
 		return err
+	}
+	if n == p.before {
+		p.was = d.Writer
 	}
 	if n <= p.base {
 		if d.Kind == kindBlock && !p.restored {
@@ -180,7 +193,7 @@ func (p *loading) take(raw bson.Raw) error {
 	if n != p.at+1 {
 		return errStale // a newer checkpoint has come, and what was before it is gone
 	}
-	p.at = n
+	p.at, p.writer = n, d.Writer
 	switch d.Kind {
 	case kindBlock:
 		return p.takeBlock(&d, epoch)

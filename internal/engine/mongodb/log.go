@@ -44,8 +44,11 @@ type Log struct {
 	dropped    bool
 	durability engine.Durability
 	view       *memory.Log
-	at         uint64    // the number of the newest document that is in the view
-	confirmed  time.Time // when at was the newest of all
+	at         uint64        // the number of the newest document that is in the view
+	writer     bson.ObjectID // of that document
+	known      int64         // engine.cuts when that document was seen to be there
+	rolledBack bool          // the server has not all any more that it had; no epoch has begun since
+	confirmed  time.Time     // when at was the newest of all
 	head       uint64
 	epoch      message.Epoch
 	runName    string  // of the server, when the epoch began
@@ -142,7 +145,7 @@ func (l *Log) apply(d *document) error {
 		}
 	case kindEpoch:
 		l.view.ReplayEpoch(epoch)
-		l.epoch, l.runName = epoch, d.Run
+		l.epoch, l.runName, l.rolledBack = epoch, d.Run, false
 		l.spend(d)
 	case kindTrim:
 		l.view.ReplayTrim(uint64(d.UpTo), d.At)
@@ -161,7 +164,7 @@ func (l *Log) apply(d *document) error {
 	default:
 		return d.corrupt("its kind")
 	}
-	l.at = d.number()
+	l.at, l.writer = d.number(), d.Writer
 	l.bell.note(l.head, carried, changed)
 	return nil
 }
@@ -179,6 +182,9 @@ const (
 // Calls of it come one at a time.
 func (l *Log) catchUp(ctx context.Context) error {
 	defer l.bell.ring()
+	if err := l.verify(ctx); err != nil {
+		return err
+	}
 	end := uint64(0) // 0: not known
 	var knownAt time.Time
 	for read := 0; ; read++ {
@@ -253,6 +259,37 @@ func (l *Log) take(raw bson.Raw) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.apply(&d)
+}
+
+// verify sees to it, after a connection was lost, that the server has what this
+// node knows of: one that was started anew may have less, and others may have
+// gone on from there. Then everything is loaded again.
+func (l *Log) verify(ctx context.Context) error {
+	cuts := l.e.cuts.Load()
+	l.mu.Lock()
+	at, writer, known, over := l.at, l.writer, l.known == cuts, l.closed || l.dropped
+	l.mu.Unlock()
+	if known || over {
+		return nil
+	}
+	there, err := l.isThere(ctx, at, writer)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return l.load(ctx)
+	}
+	l.mu.Lock()
+	l.known = cuts
+	l.mu.Unlock()
+	return nil
+}
+
+// isThere reports whether a document is there, and of that writer.
+func (l *Log) isThere(ctx context.Context, n uint64, writer bson.ObjectID) (bool, error) {
+	var d document
+	found, err := l.chain.get(ctx, n, &d, bson.D{{Key: "writer", Value: 1}})
+	return found && d.Writer == writer, err
 }
 
 // confirm finds out whether a number is the newest still, or loads everything
@@ -438,7 +475,7 @@ func (l *Log) commitHolding(ctx context.Context, build func() (*document, error)
 			}
 		}
 		l.mu.Lock()
-		stale := l.e.now().Sub(l.confirmed) > staleAge
+		stale := l.e.now().Sub(l.confirmed) > staleAge || l.known != l.e.cuts.Load()
 		l.mu.Unlock()
 		if stale || tries > 0 {
 			if err := l.reading.do(ctx); err != nil {
@@ -470,6 +507,18 @@ func (l *Log) commitHolding(ctx context.Context, build func() (*document, error)
 func (l *Log) put(ctx context.Context, d *document, durability engine.Durability) error {
 	err := l.chain.insert(ctx, d, durability)
 	if err != nil && !errors.Is(err, errTaken) && ctx.Err() == nil && mayBeThere(err) {
+		l.mu.Lock()
+		at, writer := l.at, l.writer
+		l.mu.Unlock()
+		if at == d.number()-1 { // else somebody has the number
+			there, gerr := l.isThere(ctx, at, writer)
+			if gerr != nil {
+				return err
+			}
+			if !there { // it was started anew, and has less
+				return err
+			}
+		}
 		for i := range d.Messages {
 			d.Messages[i].Value = nil // if that is what the server does not take
 		}

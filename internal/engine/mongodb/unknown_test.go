@@ -292,3 +292,77 @@ func TestOthersGoOn(t *testing.T) {
 		t.Errorf("%d messages, want %d", got, want)
 	}
 }
+
+// TestRolledBack: a server that was started anew and lost what was not synced
+// has others go on from what it has, in a new epoch; nobody keeps what is not
+// there, or leaves a hole.
+func TestRolledBack(t *testing.T) {
+	t.Parallel()
+	s := shared.Find(t)
+	url := s.Database(t)
+	var run atomic.Int64
+	type node struct {
+		proxy *mongotest.Proxy
+		log   *mongodb.Log
+	}
+	start := func() node {
+		p := mongotest.NewProxy(t, s)
+		e, err := mongodb.Open(t.Context(), mongodb.Config{
+			URL: p.URL + url[strings.LastIndex(url, "/"):], Durability: engine.Fsync,
+			Run: func() string { return fmt.Sprint("run ", run.Load()) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		l, err := e.Log(t.Context(), "main", engine.Async)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return node{p, l.(*mongodb.Log)}
+	}
+	a, b := start(), start()
+	for i := range 5 {
+		if _, err := a.log.Append(t.Context(), one("a", fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := all(t, b.log); len(got) != 5 {
+		t.Fatal(got)
+	}
+	messages := database(t, url).Collection("messages")
+	for _, first := range []int64{4, 5} {
+		if r, err := messages.DeleteOne(t.Context(), bson.D{{Key: "first", Value: first}}); err != nil || r.DeletedCount != 1 {
+			t.Fatal(r, err)
+		}
+	}
+	run.Add(1)
+	for _, n := range []node{a, b} { // the connection goes, as all do at such a moment
+		n.proxy.Lose(1, "find\x00")
+		_, err := n.log.State(t.Context())
+		if !n.proxy.Lost() {
+			t.Fatal("no answer was lost", err)
+		}
+	}
+	r, err := a.log.Append(t.Context(), one("a", "new"))
+	if err != nil || r.First.Seq != 4 {
+		t.Errorf("an append: %+v, %v", r, err)
+	}
+	var states []string
+	for name, l := range map[string]*mongodb.Log{"that appended": a.log, "that was there": b.log, "that was opened anew": start().log} {
+		if got := strings.Join(all(t, l), ","); got != "0,1,2,new" {
+			t.Errorf("the log %s has %s", name, got)
+		}
+		s, err := l.State(t.Context())
+		if err != nil || len(s.Epochs) != 2 || s.Epochs[0].Last != 3 || s.Epochs[1].Epoch != r.First.Epoch {
+			t.Errorf("the log %s: %+v, %v", name, s, err)
+		}
+		states = append(states, fmt.Sprintf("%+v", s))
+	}
+	if states[0] != states[1] || states[1] != states[2] {
+		t.Error(states)
+	}
+	if r, err := b.log.Append(t.Context(), one("a", "more")); err != nil || r.First.Seq != 5 {
+		t.Errorf("an append by the other: %+v, %v", r, err)
+	}
+}
