@@ -1,9 +1,12 @@
 package mongodb_test
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -198,5 +201,59 @@ func TestRegistryForgets(t *testing.T) {
 		if err != nil || string(e.Value) != string(a.Data) || string(a.Data) != fmt.Sprintf(`{"n":%v}`, a.Value["n"]) {
 			t.Errorf("app %s: %s, %v; the registry says %s (%v)", a.ID.Hex(), a.Data, a.Value, e.Value, err)
 		}
+	}
+}
+
+// TestShownFollows: when all changes are made, the collections say what the
+// registry says, whoever was the last to write.
+func TestShownFollows(t *testing.T) {
+	t.Parallel()
+	url := shared.Find(t).Database(t)
+	regs := []engine.Registry{open(t, url, time.Now).Registry(), open(t, url, time.Now).Registry()}
+	names := []string{fmt.Sprintf("%024x", 1), fmt.Sprintf("%024x", 2)}
+	var tasks sync.WaitGroup
+	for w := range 6 {
+		tasks.Go(func() {
+			r := regs[w%2]
+			for i := range 25 {
+				name := names[(w+i)%2]
+				if (w+i)%3 == 0 {
+					if err := r.Delete(t.Context(), "app", name, engine.AnyVersion, nil); err != nil && !errors.Is(err, engine.ErrNotFound) {
+						t.Error(err)
+					}
+					continue
+				}
+				if _, err := r.Put(t.Context(), "app", name, []byte(fmt.Sprintf(`{"w":%d,"i":%d}`, w, i)), engine.AnyVersion, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	tasks.Wait()
+	want := map[string]string{}
+	entries, err := regs[0].List(t.Context(), "app", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		want[e.Name] = string(e.Value)
+	}
+	var docs []struct {
+		ID   bson.ObjectID `bson:"_id"`
+		Data []byte        `bson:"data"`
+	}
+	cur, err := database(t, url).Collection("apps").Find(t.Context(), bson.D{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cur.All(t.Context(), &docs); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, d := range docs {
+		got[d.ID.Hex()] = string(d.Data)
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the collection has %v, the registry %v", got, want)
 	}
 }

@@ -35,22 +35,40 @@ func shownID(name string) (id bson.ObjectID, ok bool) {
 }
 
 // show writes what an entry is now. If that fails it is written another time.
+// Who changes it meanwhile writes as well, and perhaps before this one: it
+// looks once more.
 func (r *Registry) show(ctx context.Context, kind, name string) {
 	collection, ok := shown[kind]
 	id, isID := shownID(name)
 	if !ok || !isID {
 		return
 	}
+	e := r.entry(kind, name)
+	for {
+		err := r.showOne(ctx, r.e.db.Collection(collection), id, e)
+		if err == nil {
+			err = r.fresh(ctx)
+		}
+		if err != nil {
+			r.e.logger().WarnContext(ctx, "a collection is behind the registry until the next start", "collection", collection, "id", name, "error", err)
+			return
+		}
+		now := r.entry(kind, name)
+		if now.Version == e.Version {
+			return
+		}
+		e = now
+	}
+}
+
+// entry gives an entry as it is known, or one of version 0.
+func (r *Registry) entry(kind, name string) engine.Entry {
 	r.mu.Lock()
-	i, there := r.find(kind, name)
-	var e engine.Entry
-	if there {
-		e = copyOf(r.kinds[kind][i])
+	defer r.mu.Unlock()
+	if i, there := r.find(kind, name); there {
+		return copyOf(r.kinds[kind][i])
 	}
-	r.mu.Unlock()
-	if err := r.showOne(ctx, r.e.db.Collection(collection), id, e); err != nil {
-		r.e.logger().WarnContext(ctx, "a collection is behind the registry until the next start", "collection", collection, "id", name, "error", err)
-	}
+	return engine.Entry{}
 }
 
 // showOne writes an entry, or deletes it if its version is 0.
