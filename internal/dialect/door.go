@@ -111,6 +111,8 @@ func (d *Door) Problem(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, transport.ErrDraining):
 		return problem.Unavailable("the server stops; try again", 5*time.Second)
+	case errors.Is(err, engine.ErrUnknown):
+		return problem.UnknownOutcome("the log went away meanwhile, and what was published may be stored or not")
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrClosed), errors.Is(err, hub.ErrClosed),
 		errors.Is(err, hub.ErrNoDomain), errors.Is(err, engine.ErrLeaseHeld), errors.Is(err, engine.ErrLeaseLost), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return problem.Unavailable("the log cannot serve now; try again", 2*time.Second)

@@ -24,6 +24,10 @@ var (
 	// connection lost). Nothing of the call was committed unless said so;
 	// trying again later is right.
 	ErrUnavailable = errors.New("engine unavailable")
+	// ErrUnknown comes with ErrUnavailable, if nobody knows whether the block
+	// of an Append was committed: the connection was lost before the answer.
+	// Trying again is right with an idempotency key; without one it may double.
+	ErrUnknown = errors.New("it is not known whether that was committed")
 	// ErrClosed: the engine or log was closed.
 	ErrClosed = errors.New("engine closed")
 	// ErrKeyReused: the idempotency key was used for another body.

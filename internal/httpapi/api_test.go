@@ -340,6 +340,23 @@ func TestEngineAway(t *testing.T) {
 	}
 }
 
+// TestOutcomeUnknown: what may be stored is not said to be refused, and is
+// stored once if it comes again under its key.
+func TestOutcomeUnknown(t *testing.T) {
+	w := start(t, options{})
+	s := w.stream("/t/main/a")
+	w.engine.lost.Store(true)
+	w.do("POST", "/t/main/a", "x", "Idempotency-Key: 1").want(t, 504, "unknown-outcome")
+	w.engine.lost.Store(false)
+	w.do("POST", "/t/main/a", "x", "Idempotency-Key: 1").want(t, 201)
+	w.publish("/t/main/a", "y")
+	for _, want := range []string{"x", "y"} {
+		if _, _, data := s.event(); data != want {
+			t.Errorf("got %q, want %q", data, want)
+		}
+	}
+}
+
 func TestFrontPage(t *testing.T) {
 	w := start(t, options{})
 	a := w.do("GET", "/", "")

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -12,7 +13,8 @@ import (
 type faulty struct {
 	engine.Engine
 	away   atomic.Bool
-	starts bool // its logs are a Starter
+	lost   atomic.Bool // appends are done, and nobody knows
+	starts bool        // its logs are a Starter
 
 	mu   sync.Mutex
 	gate chan struct{} // appends wait for it to be closed
@@ -68,7 +70,11 @@ func (l faultyLog) Append(ctx context.Context, b engine.Block) (engine.Receipt, 
 	if l.f.away.Load() {
 		return engine.Receipt{}, engine.ErrUnavailable
 	}
-	return l.Log.Append(ctx, b)
+	r, err := l.Log.Append(ctx, b)
+	if l.f.lost.Load() {
+		return engine.Receipt{}, fmt.Errorf("%w: %w", engine.ErrUnknown, engine.ErrUnavailable)
+	}
+	return r, err
 }
 
 func (l faultyLog) State(ctx context.Context) (engine.State, error) {

@@ -75,6 +75,8 @@ func ProblemOf(err error) *problem.Problem {
 		return problem.TooMany("too many idempotency keys within ten minutes; publish without one, or later", time.Minute)
 	case errors.Is(err, transport.ErrDraining):
 		return problem.Unavailable("the server stops; try again", 5*time.Second)
+	case errors.Is(err, engine.ErrUnknown):
+		return problem.UnknownOutcome("the log went away meanwhile, and what was published may be stored or not; try again with the same Idempotency-Key")
 	}
 	return problem.Unavailable("the log cannot serve now; what was not acknowledged may not be stored, try again with the same Idempotency-Key", 2*time.Second)
 }
@@ -82,7 +84,7 @@ func ProblemOf(err error) *problem.Problem {
 // failed is ProblemOf with what the operator should know.
 func (a *API) failed(err error) *problem.Problem {
 	p := ProblemOf(err)
-	if p.Status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) {
+	if p.Status >= http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) {
 		a.Metrics.Refused.WithLabelValues("away").Inc()
 		a.Logger.Warn("refused: cannot serve", "error", err)
 	}

@@ -20,7 +20,7 @@ func all() []*problem.Problem {
 		problem.BadRequest("d"), problem.Unauthenticated("d", ""), problem.Forbidden("d"), problem.NotFound("d"),
 		problem.MethodNotAllowed("d"), problem.NotAcceptable("d"), problem.Timeout("d"), problem.Conflict("d"), problem.KeyInFlight("d"),
 		problem.TooLarge("d"), problem.UnsupportedMedia("d"), problem.KeyReused("d"), problem.NotSupported("d"), problem.UpgradeRequired("d"),
-		problem.TooMany("d", time.Second), problem.Internal(), problem.Unavailable("d", time.Second),
+		problem.TooMany("d", time.Second), problem.Internal(), problem.Unavailable("d", time.Second), problem.UnknownOutcome("d"),
 	}
 }
 

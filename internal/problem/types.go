@@ -30,6 +30,7 @@ const (
 	TypeTooManyRequests  = prefix + "too-many-requests"
 	TypeInternal         = prefix + "internal"
 	TypeUnavailable      = prefix + "unavailable"
+	TypeUnknownOutcome   = prefix + "unknown-outcome"
 )
 
 // Kind describes a type.
@@ -59,6 +60,7 @@ var kinds = [...]Kind{
 	{TypeTooManyRequests, "Too many requests", http.StatusTooManyRequests, "A rate or number is over its limit; Retry-After says when to come back."},
 	{TypeInternal, "Internal error", http.StatusInternalServerError, "The server failed in a way that it should not; its log has more."},
 	{TypeUnavailable, "Unavailable", http.StatusServiceUnavailable, "The engine is away or the server stops; nothing was done unless the detail says so. Retry-After says when to come back."},
+	{TypeUnknownOutcome, "Unknown outcome", http.StatusGatewayTimeout, "The engine went away while it was at work: what was published may be stored or not. The same request with the same Idempotency-Key is stored once; without a key it may be stored twice."},
 }
 
 // Types lists every type that there is.
@@ -135,6 +137,9 @@ func TooMany(detail string, wait time.Duration) *Problem {
 func Internal() *Problem {
 	return of(TypeInternal, "the server failed in a way that it should not; its log has more")
 }
+
+// UnknownOutcome is a 504.
+func UnknownOutcome(detail string) *Problem { return of(TypeUnknownOutcome, detail) }
 
 // Unavailable is a 503; wait is when to come back.
 func Unavailable(detail string, wait time.Duration) *Problem {

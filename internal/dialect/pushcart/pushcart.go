@@ -188,6 +188,8 @@ func refusalOf(err error) *refused {
 	switch {
 	case errors.Is(err, transport.ErrDraining):
 		return &refused{http.StatusServiceUnavailable, "the server stops; try again", 5 * time.Second}
+	case errors.Is(err, engine.ErrUnknown):
+		return &refused{http.StatusGatewayTimeout, "the log went away meanwhile, and the message may be stored or not", 0}
 	case errors.Is(err, engine.ErrUnavailable), errors.Is(err, engine.ErrClosed), errors.Is(err, hub.ErrClosed),
 		errors.Is(err, hub.ErrNoDomain), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &refused{http.StatusServiceUnavailable, "the log cannot serve now; try again", 2 * time.Second}

@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
 	"crier/internal/engine"
 )
@@ -39,6 +40,9 @@ const atOnce = 64
 
 // errTaken: another node's document has the number.
 var errTaken = errors.New("the number is taken")
+
+// errLost: a call was made, and its answer did not come.
+var errLost = errors.New("the answer was lost")
 
 // chain is a row of documents with consecutive numbers from 1, which several
 // nodes lengthen: whoever inserts a number first has it. It knows no more than
@@ -251,6 +255,7 @@ func (e *Engine) attempt(ctx context.Context, fn func(ctx context.Context) error
 		return err
 	}
 	var server mongo.ServerError
+	var write mongo.WriteException
 	switch {
 	case e.life.Err() != nil:
 		return fmt.Errorf("%w: %w", engine.ErrClosed, err)
@@ -258,9 +263,15 @@ func (e *Engine) attempt(ctx context.Context, fn func(ctx context.Context) error
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	case errors.Is(err, engine.ErrCorrupt), errors.Is(err, errStale), errors.Is(err, engine.ErrDurability):
 		return err
+	case errors.As(err, &write) && write.WriteConcernError != nil: // it is written, and perhaps will not stay
+		return fmt.Errorf("%w: %w: %w", engine.ErrUnavailable, errLost, err)
 	case errors.As(err, &server) && !mongo.IsNetworkError(err) && !mongo.IsTimeout(err):
 		return fmt.Errorf("%w: the server says: %w", engine.ErrUnavailable, err)
 	}
 	e.cuts.Add(1)
-	return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
+	var nobody topology.ServerSelectionError
+	if errors.As(err, &nobody) {
+		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %w: %w", engine.ErrUnavailable, errLost, err)
 }

@@ -502,37 +502,19 @@ func (l *Log) commitHolding(ctx context.Context, build func() (*document, error)
 	}
 }
 
-// put inserts a document and brings it into the view. After a call of which
-// nobody knows what became of it, it tries the same once more.
+// put inserts a document and brings it into the view, or returns ErrUnknown if
+// nobody knows whether it is there.
 func (l *Log) put(ctx context.Context, d *document, durability engine.Durability) error {
 	err := l.chain.insert(ctx, d, durability)
-	if err != nil && !errors.Is(err, errTaken) && ctx.Err() == nil && mayBeThere(err) {
-		l.mu.Lock()
-		at, writer := l.at, l.writer
-		l.mu.Unlock()
-		if at == d.number()-1 { // else somebody has the number
-			there, gerr := l.isThere(ctx, at, writer)
-			if gerr != nil {
-				return err
-			}
-			if !there { // it was started anew, and has less
-				return err
-			}
+	if err != nil && !errors.Is(err, errTaken) && ctx.Err() == nil {
+		lost := errors.Is(err, errLost)
+		err = l.putAgain(ctx, d, durability, err)
+		if lost && err != nil && !errors.Is(err, errTaken) {
+			err = fmt.Errorf("%w: %w", engine.ErrUnknown, err)
 		}
-		for i := range d.Messages {
-			d.Messages[i].Value = nil // if that is what the server does not take
-		}
-		err = l.chain.insert(ctx, d, durability)
-		if errors.Is(err, errTaken) {
-			var there document
-			found, gerr := l.chain.get(ctx, d.number(), &there, lean)
-			if gerr != nil {
-				return gerr
-			}
-			if found && there.Writer == d.Writer {
-				err = nil
-			}
-		}
+	}
+	if errors.Is(err, errLost) && !errors.Is(err, engine.ErrUnknown) {
+		err = fmt.Errorf("%w: %w", engine.ErrUnknown, err)
 	}
 	if err != nil {
 		return err
@@ -544,10 +526,37 @@ func (l *Log) put(ctx context.Context, d *document, durability engine.Durability
 	return err
 }
 
-// mayBeThere reports whether a write that failed has perhaps been made.
-func mayBeThere(err error) bool {
+// putAgain tries an insert that failed once more, if that may help. After a
+// call of which nobody knows what became of it, the document may be there.
+func (l *Log) putAgain(ctx context.Context, d *document, durability engine.Durability, failed error) error {
 	var nobody topology.ServerSelectionError
-	return errors.Is(err, engine.ErrUnavailable) && !errors.As(err, &nobody)
+	if !errors.Is(failed, engine.ErrUnavailable) || errors.As(failed, &nobody) {
+		return failed
+	}
+	l.mu.Lock()
+	at, writer := l.at, l.writer
+	l.mu.Unlock()
+	if at == d.number()-1 { // else somebody has the number
+		there, err := l.isThere(ctx, at, writer)
+		if err != nil || !there { // it is away, or was started anew and has less
+			return failed
+		}
+	}
+	for i := range d.Messages {
+		d.Messages[i].Value = nil // if that is what the server does not take
+	}
+	err := l.chain.insert(ctx, d, durability)
+	if errors.Is(err, errTaken) {
+		var there document
+		found, gerr := l.chain.get(ctx, d.number(), &there, lean)
+		if gerr != nil {
+			return gerr
+		}
+		if found && there.Writer == d.Writer {
+			return nil
+		}
+	}
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -64,6 +64,9 @@ func TestLog(t *testing.T) {
 // TestLogNothingVouched: of a FerretDB of which nobody says how durable it is,
 // no more is claimed than memory.
 func TestLogNothingVouched(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what is claimed differs, little else")
+	}
 	t.Parallel()
 	enginetest.RunLog(t, harness(mongotest.Ferret(t), "", false, engine.Memory))
 }

@@ -113,6 +113,9 @@ func orElse[T comparable](field *T, value T) {
 }
 
 func defaultProblem(err error) *problem.Problem {
+	if errors.Is(err, engine.ErrUnknown) {
+		return problem.UnknownOutcome("the log went away meanwhile, and what was published may be stored or not")
+	}
 	if errors.Is(err, engine.ErrUnavailable) || errors.Is(err, hub.ErrClosed) || errors.Is(err, engine.ErrClosed) {
 		return problem.Unavailable("the log cannot serve now; try again", 2*time.Second)
 	}
