@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestFastListen: event streams are served in both ways alike, with what they
+// TestFastListen: event streams and WebSockets are served in both ways alike, with what they
 // missed and what comes, and refused alike.
 func TestFastListen(t *testing.T) {
 	const streams = 40
@@ -24,7 +24,13 @@ func TestFastListen(t *testing.T) {
 			for i := range subs {
 				subs[i] = listen(t, web(), s.api+"/t/main/a", "Last-Event-ID", first.ID)
 			}
+			ws := open(t, web(), s.api+"/t/main/a?last_event_id="+first.ID)
 			publish(t, c, "a", "3")
+			for _, want := range []string{"2", "3"} {
+				if got := ws.next(t); got.data != want {
+					t.Fatalf("the WebSocket has %+v, want %s", got, want)
+				}
+			}
 			for i, sub := range subs {
 				for _, want := range []string{"2", "3"} {
 					if got := sub.event(t); !strings.Contains(got.Data, want) {
@@ -32,8 +38,8 @@ func TestFastListen(t *testing.T) {
 					}
 				}
 			}
-			if n := s.metric(t, "crier_handshakes_early_total"); tt.early && n < streams {
-				t.Errorf("%v of %d streams were let in with their request", n, streams)
+			if n := s.metric(t, "crier_handshakes_early_total"); tt.early && n < streams+1 {
+				t.Errorf("%v of %d were let in with their request", n, streams+1)
 			}
 			refused := ask(t, "GET", s.api+"/t/nosuch/a", "", "Accept", "text/event-stream")
 			for _, differs := range []string{"Date", "Connection", "Content-Length"} {

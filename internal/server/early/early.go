@@ -1,13 +1,15 @@
-// Package early serves event streams whose request was wholly there when their
-// connection was accepted, without making net/http a connection of it. That is
+// Package early serves event streams and WebSockets whose request was wholly
+// there when their connection was accepted, without making net/http a connection
+// of it. That is
 // how it is when very many come back at once: the listener is behind, and what
 // net/http makes for each of them (two goroutines whose stacks grow, buffers, a
 // pending read) only to be left again at once is the larger part of their cost.
 //
 // It is no HTTP server. A connection is looked at with a peek, which takes
-// nothing out of it. Only a request of exactly one shape is taken: a GET below a
-// prefix with Accept: text/event-stream, without a body or anything behind it
-// (see [shape]). net/http's own parser reads it, and the handler is the same.
+// nothing out of it. Only requests of a narrow shape are taken: a GET below a
+// prefix with Accept: text/event-stream or an opening handshake (RFC 6455),
+// without a body or anything behind it (see [shape] and [plain]). net/http's own
+// parser reads it, and the handler is the same.
 // All others are net/http's, untouched.
 package early
 
@@ -77,7 +79,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{cfg: cfg, jobs: make(chan job, waiting), served: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "crier_handshakes_early_total",
-		Help: "Event streams whose request was there when they were let in: it was answered without net/http.",
+		Help: "Event streams and WebSockets whose request was there when they were let in: it was answered without net/http.",
 	})}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(s.served)

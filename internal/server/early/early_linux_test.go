@@ -18,6 +18,8 @@ import (
 
 const stream = "Host: example.org:8080\r\nAccept: text/event-stream\r\n"
 
+const handshake = "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
 func get(target, headers string) string {
 	return "GET " + target + " HTTP/1.1\r\n" + headers + "\r\n"
 }
@@ -30,6 +32,12 @@ var requests = []struct {
 }{
 	{"an EventSource", get("/t/main/a", stream), true},
 	{"with a cursor and more", get("/t/main/a/b?since=earliest&topic=x", stream+"Last-Event-ID: 6b0a768e50790000000022c8\r\nUser-Agent: x (y; z)\r\nCookie: a=b\r\nConnection: keep-alive\r\nAuthorization: Bearer abc\r\nOrigin: http://example.org\r\n"), true},
+	{"a WebSocket", get("/t/main/a", handshake), true},
+	{"as Firefox opens it", get("/t/main/a", strings.Replace(handshake, "Upgrade\r\n", "keep-alive, Upgrade\r\n", 1)+"Accept: */*\r\nSec-WebSocket-Protocol: crier.v1.json\r\n"), true},
+	{"a WebSocket of another version", get("/t/main/a", strings.Replace(handshake, "13", "8", 1)), false},
+	{"a WebSocket without a key", get("/t/main/a", "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"), false},
+	{"a WebSocket that goes on at once", get("/t/main/a", handshake) + "\x81\x00", false},
+	{"another protocol, or that", get("/t/main/a", handshake+"Upgrade: h2c\r\n"), false},
 	{"that is refused", get("/t/main/refused", stream), true},
 	{"that is answered without a body", get("/t/main/nothing", stream), true},
 	{"that is answered at length", get("/t/main/long", stream), true},

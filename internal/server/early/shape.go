@@ -3,6 +3,7 @@ package early
 import (
 	"bytes"
 	"net/http"
+	"slices"
 )
 
 // maxHead bounds a request; what is longer is net/http's.
@@ -11,6 +12,7 @@ const maxHead = 4 << 10
 var (
 	headEnd   = []byte("\r\n\r\n")
 	streaming = []byte("text/event-stream")
+	socket    = []byte("websocket")
 )
 
 // shape reports whether p may be a request for here, and nothing but it: a GET
@@ -20,7 +22,7 @@ var (
 // looked at by [plain].
 func shape(p []byte, prefix string) bool {
 	if len(p) < len("GET ")+len(prefix) || len(p) >= maxHead || string(p[:4]) != "GET " || string(p[4:4+len(prefix)]) != prefix ||
-		bytes.Index(p, headEnd) != len(p)-len(headEnd) || !bytes.Contains(p, streaming) {
+		bytes.Index(p, headEnd) != len(p)-len(headEnd) || !bytes.Contains(p, streaming) && !bytes.Contains(p, socket) {
 		return false
 	}
 	first := true
@@ -56,23 +58,29 @@ func line(p []byte, first bool) bool {
 	return true
 }
 
-// plain reports whether a request that net/http's parser has read says nothing
-// of bodies, other protocols or the connection, and has the one Host that there
-// is to be.
+// plain reports whether a request that net/http's parser has read is that of an
+// event stream or the opening handshake of a WebSocket, says nothing of bodies,
+// and has the one Host that there is to be.
 func plain(r *http.Request) bool {
-	accept := r.Header["Accept"]
-	if len(accept) != 1 || accept[0] != string(streaming) || r.Host == "" || r.URL.Host != "" || !hostPlain(r.Host) {
+	if r.Host == "" || r.URL.Host != "" || !hostPlain(r.Host) || r.ContentLength != 0 || r.TransferEncoding != nil {
 		return false
 	}
-	for _, name := range [...]string{"Content-Length", "Transfer-Encoding", "Trailer", "Expect", "Upgrade", "Host"} {
+	for _, name := range [...]string{"Content-Length", "Transfer-Encoding", "Trailer", "Expect", "Host"} {
 		if r.Header[name] != nil {
 			return false
 		}
 	}
-	if connection := r.Header["Connection"]; len(connection) > 1 || len(connection) == 1 && connection[0] != "keep-alive" && connection[0] != "close" {
-		return false
+	if r.Header["Upgrade"] == nil {
+		return one(r, "Accept", string(streaming)) && (r.Header["Connection"] == nil || one(r, "Connection", "keep-alive", "close"))
 	}
-	return r.ContentLength == 0 && r.TransferEncoding == nil
+	return one(r, "Upgrade", string(socket)) && one(r, "Connection", "Upgrade", "keep-alive, Upgrade") &&
+		one(r, "Sec-Websocket-Version", "13") && len(r.Header["Sec-Websocket-Key"]) == 1
+}
+
+// one reports whether a header is there once, and says one of a few things.
+func one(r *http.Request, name string, says ...string) bool {
+	values := r.Header[name]
+	return len(values) == 1 && slices.Contains(says, values[0])
 }
 
 // hostPlain is stricter than net/http is with a Host.
