@@ -30,8 +30,6 @@ type request struct {
 	tell    func(engine.Receipt, error) // called instead, if there is one
 }
 
-var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
-
 // finish answers whoever waits for the request, which is not the committer's
 // any more then.
 func (r *request) finish() {
@@ -49,8 +47,7 @@ func (r *request) end() (engine.Receipt, error) {
 	if err != nil {
 		receipt, err = engine.Receipt{}, failed("append to domain "+r.log.domain, err)
 	}
-	*r = request{done: r.done}
-	requests.Put(r)
+	r.forget()
 	return receipt, err
 }
 
