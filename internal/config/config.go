@@ -53,6 +53,7 @@ type Serve struct {
 	MaxHeader           Size          `help:"Longest head of a request." default:"16KiB" env:"CRIER_MAX_HEADER" group:"Limits"`
 	HeadTimeout         time.Duration `help:"Time in which the head of a request has to come." default:"10s" env:"CRIER_HEAD_TIMEOUT" group:"Limits"`
 	MaxHandshakes       int           `help:"Most connections of which the first request has not come wholly; others wait a second, then the oldest is closed." default:"1024" env:"CRIER_MAX_HANDSHAKES" group:"Limits"`
+	FastListen          bool          `help:"Serve event streams and WebSockets whose request is there when they are let in without net/http: many that come back at once (Linux, without TLS)." default:"true" negatable:"" env:"CRIER_FAST_LISTEN" group:"Limits"`
 	FastPublish         bool          `help:"Serve publishers that keep their connection by the loops of sockets, not by net/http (Linux, without TLS)." default:"true" negatable:"" env:"CRIER_FAST_PUBLISH" group:"Limits"`
 	MaxRequests         int           `help:"Most requests that are being answered, listeners apart; others are refused." default:"10000" env:"CRIER_MAX_REQUESTS" group:"Limits"`
 

@@ -80,35 +80,48 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 }
 
-// Many that connect and say nothing keep nobody out.
+// Many that connect and say nothing, or the beginning of something, keep nobody
+// out.
 func TestSilentConnections(t *testing.T) {
 	t.Parallel()
 	const limit, silent = 20, 200
-	s := startServer(t, "--max-handshakes", fmt.Sprint(limit), "--drain", "0s")
-	topic := s.api + "/t/main/news"
-	early := listen(t, web(), topic)
-	var all sync.WaitGroup
-	for range silent {
-		r := s.rude(t)
-		all.Go(func() { _, _ = r.in.ReadByte() }) // until it is closed
+	for _, tt := range []struct {
+		name, says string
+		refused    bool // some of them have to give way
+	}{
+		{"nothing", "", false}, // the system may keep those to itself
+		{"a word", "GET", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, "--max-handshakes", fmt.Sprint(limit), "--drain", "0s")
+			topic := s.api + "/t/main/news"
+			early := listen(t, web(), topic)
+			var all sync.WaitGroup
+			for range silent {
+				r := s.rude(t)
+				_, _ = io.WriteString(r, tt.says)
+				all.Go(func() { _, _ = r.in.ReadByte() }) // until it is closed
+			}
+			late := make(chan *sse, 1)
+			go func() { late <- listen(t, web(), topic) }()
+			stream, _ := receive(t, late)
+			if n := s.metric(t, "crier_handshakes"); n > limit {
+				t.Errorf("%v handshakes are under way, the limit is %d", n, limit)
+			}
+			if n := s.metric(t, `crier_connections_refused_total{reason="handshakes"}`); n == 0 && tt.refused {
+				t.Error("nobody had to give way, or it was not counted")
+			}
+			publish(t, s.dial(t), "news", "hello")
+			for _, l := range []*sse{early, stream} {
+				if b := l.event(t); b.Data != "hello" {
+					t.Errorf("got %q", b.Data)
+				}
+			}
+			all.Wait()
+			eventually(t, "no handshakes", func() bool { return s.metric(t, "crier_handshakes") == 0 })
+		})
 	}
-	late := make(chan *sse, 1)
-	go func() { late <- listen(t, web(), topic) }()
-	stream, _ := receive(t, late)
-	if n := s.metric(t, "crier_handshakes"); n > limit {
-		t.Errorf("%v handshakes are under way, the limit is %d", n, limit)
-	}
-	if n := s.metric(t, `crier_connections_refused_total{reason="handshakes"}`); n == 0 {
-		t.Error("nobody had to give way, or it was not counted")
-	}
-	publish(t, s.dial(t), "news", "hello")
-	for _, l := range []*sse{early, stream} {
-		if b := l.event(t); b.Data != "hello" {
-			t.Errorf("got %q", b.Data)
-		}
-	}
-	all.Wait()
-	eventually(t, "no handshakes", func() bool { return s.metric(t, "crier_handshakes") == 0 })
 }
 
 // 300 connections of all kinds are ended over the time for it, each in its

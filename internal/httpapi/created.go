@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"crier/internal/engine"
+	"crier/internal/message"
 )
 
 // appendCreated writes the whole answer to a publish of one message, as net/http
 // writes what post answers; draining has the client not send another.
 func appendCreated(dst []byte, t target, r engine.Receipt, date []byte, draining bool) []byte {
-	length := len(`{"id":"","topic":"","time":"","durability":""}`) + 1 + 24 + len(t.name) + len(timeFormat) + len(r.Durability)
+	length := len(`{"id":"","topic":"","time":"","durability":""}`) + 1 + 24 + len(t.name) + message.TimeBytes + len(r.Durability)
 	for i := range len(t.name) {
 		if t.name[i] == '"' || t.name[i] == '\\' {
 			length++

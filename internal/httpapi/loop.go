@@ -71,6 +71,7 @@ func (a *API) adopt(w http.ResponseWriter, r *http.Request, t target, who *acces
 	s := &publisher{loop: l, who: who, host: r.Host, authorization: r.Header.Get("Authorization"), returns: returns}
 	s.at.target, s.at.path = t, r.RequestURI
 	s.Prepare()
+	s.Talks()
 	_ = nc.SetDeadline(time.Time{})
 	begun, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what is buffered can be had
 	begun = slices.Clone(begun)

@@ -13,8 +13,9 @@ const maxPressBytes = 4 << 20
 // connections to one domain become one block, which is handed over when the
 // round is over.
 type press struct {
-	loop  *loop
-	block *pressed
+	loop   *loop
+	block  *pressed
+	answer []byte // the last one that was written
 }
 
 // pressed is a block with the connections that are owed its receipt, message by

@@ -228,14 +228,11 @@ func appendReceipt(dst []byte, name string, r engine.Receipt, i int) []byte {
 	dst = append(dst, `","topic":`...)
 	dst = appendJSONString(dst, name)
 	dst = append(dst, `,"time":"`...)
-	dst = r.Time.UTC().AppendFormat(dst, timeFormat)
+	dst = message.AppendTime(dst, r.Time)
 	dst = append(dst, `","durability":"`...)
 	dst = append(dst, r.Durability...)
 	return append(dst, `"}`...)
 }
-
-// timeFormat is RFC 3339 with microseconds.
-const timeFormat = "2006-01-02T15:04:05.000000Z"
 
 // appendJSONString quotes a topic, which is UTF-8 without control characters.
 func appendJSONString(dst []byte, s string) []byte {

@@ -239,7 +239,7 @@ func (s *publisher) Turn(w *wire.Worker) {
 	}
 	if s.seat != nil && s.ready.Load() {
 		s.ready.Store(false)
-		s.answer()
+		s.answer(w)
 	}
 	switch {
 	case !s.idle():
@@ -272,7 +272,7 @@ func (s *publisher) whole() bool {
 }
 
 // answer answers the publish under way.
-func (s *publisher) answer() {
+func (s *publisher) answer(w *wire.Worker) {
 	s.seat.leave()
 	s.seat = nil
 	s.At(s.loop.api.Idle)
@@ -283,8 +283,9 @@ func (s *publisher) answer() {
 		return
 	}
 	s.loop.way.Inc()
-	var room [512]byte
-	s.write(appendCreated(room[:0], s.at.target, s.receipt, s.loop.date.text(), draining))
+	p := w.Local(s.loop.kind).(*press)
+	p.answer = appendCreated(p.answer[:0], s.at.target, s.receipt, s.loop.date.text(), draining)
+	s.write(p.answer)
 }
 
 // write writes an answer; what the socket does not take is written later.

@@ -144,13 +144,12 @@ func (s *Subscription) moveTo(seq uint64) {
 // lock for reading.
 func (s *Subscription) scan(b *Batch, from, end uint64, limit, maxBytes int) {
 	d := s.domain
-	now := d.hub.now()
 	bytes := 0
 	end = min(end, from+scanStep-1)
 	seq := from
 	for ; seq <= end; seq++ {
 		e := d.tail.at(seq)
-		if e == nil || !s.filter.Match(e.Topic) || e.Expired(now) {
+		if e == nil || !s.filter.Match(e.Topic) || !e.Expires.IsZero() && e.Expired(d.hub.now()) {
 			continue
 		}
 		b.Entries = append(b.Entries, e)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"syscall"
 )
 
 // Modes of what the log makes: for its owner only.
@@ -14,7 +15,10 @@ const (
 
 // Dir is the real file system below one directory; names cannot lead out of
 // it.
-type Dir struct{ root *os.Root }
+type Dir struct {
+	root   *os.Root
+	unseen *unseen // nil: no write is
+}
 
 var _ FS = (*Dir)(nil)
 
@@ -24,11 +28,11 @@ func OpenDir(name string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
-	return &Dir{root: root}, nil
+	return NewDir(root), nil
 }
 
 // NewDir is [OpenDir] for a root that is open already and stays the caller's.
-func NewDir(root *os.Root) *Dir { return &Dir{root: root} }
+func NewDir(root *os.Root) *Dir { return &Dir{root: root, unseen: newUnseen(root)} }
 
 // Close closes the directory. Files that are open stay so.
 func (d *Dir) Close() error { return d.root.Close() }
@@ -49,7 +53,12 @@ func (d *Dir) open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dirFile{f}, nil
+	raw, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return dirFile{f, raw, d.unseen}, nil
 }
 
 // Remove removes a file or an empty directory.
@@ -102,7 +111,21 @@ func (d *Dir) SyncDir(name string) error {
 
 // dirFile is an *os.File with what [File] has beyond it; Allocate and
 // Datasync are the system's.
-type dirFile struct{ *os.File }
+type dirFile struct {
+	*os.File
+	raw    syscall.RawConn
+	unseen *unseen
+}
+
+// WriteAt is pwrite(2), which the scheduler is told of or not.
+func (f dirFile) WriteAt(p []byte, off int64) (n int, err error) {
+	began, ok := f.unseen.begin(len(p))
+	if !ok || off < 0 {
+		return f.File.WriteAt(p, off)
+	}
+	defer f.unseen.end(began)
+	return f.pwrite(p, off)
+}
 
 func (f dirFile) Size() (int64, error) {
 	info, err := f.Stat()

@@ -24,12 +24,8 @@ func (f dirFile) Datasync() error {
 // control runs a call on the descriptor, which stays open meanwhile, again as
 // long as a signal interrupts it.
 func (f dirFile) control(op string, call func(fd int) error) error {
-	rc, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
 	var inner error
-	err = rc.Control(func(fd uintptr) {
+	err := f.raw.Control(func(fd uintptr) {
 		for {
 			if inner = call(int(fd)); inner != syscall.EINTR {
 				return

@@ -40,6 +40,7 @@ type door struct {
 	refused     *prometheus.CounterVec
 	log         *slog.Logger
 	now         func() time.Time
+	take        func(net.Conn) bool // serves a connection whose request has come, or reports false; nil: none
 
 	room chan struct{} // capacity 1: a place may be free
 
@@ -112,6 +113,9 @@ func (w *doorway) Accept() (net.Conn, error) {
 		}
 		if w.door.scarce(c) {
 			w.door.turnAway(c)
+			continue
+		}
+		if w.door.take != nil && w.door.take(c) {
 			continue
 		}
 		if w.enter(c) {

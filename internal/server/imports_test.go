@@ -61,6 +61,7 @@ var below = map[string][]string{
 	"internal/dialect/redislink":         {"internal/engine"},
 	"internal/dialect/redistest":         {},
 	"internal/admin":                     {"internal/dialect/pushcart/account", "internal/dialect/name", "internal/dialect/qri/notice", "internal/dialect/wspubsub/keys", "internal/access", "internal/hub", "internal/engine", "internal/problem", "internal/transport", "internal/message", "internal/topic"},
+	"internal/server/early":              {},
 	"internal/server":                    {"internal/"},
 	"internal/e2e":                       {"client"},
 }

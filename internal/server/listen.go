@@ -16,7 +16,7 @@ import (
 // anything is served.
 func (s *Server) listen() error {
 	for _, addr := range s.cfg.Listen {
-		l, err := listenTCP(context.Background(), addr)
+		l, err := listenTCP(context.Background(), addr, s.fastListen())
 		if err != nil {
 			return fmt.Errorf("listen for the public API (--listen): %w", err)
 		}
@@ -93,6 +93,9 @@ func (s *Server) drain() {
 	}
 	if err := s.api.Drain(ctx); err != nil {
 		s.log.Warn("not every publish was answered in time", "error", err)
+	}
+	if s.early != nil {
+		s.early.Close() // what waits there is asked to come back
 	}
 	if err := s.public.Shutdown(ctx); err != nil {
 		_ = s.public.Close() // whoever is left has had the time that there was

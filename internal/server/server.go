@@ -23,6 +23,7 @@ import (
 	"crier/internal/engine"
 	"crier/internal/httpapi"
 	"crier/internal/hub"
+	"crier/internal/server/early"
 	"crier/internal/transport"
 	"crier/internal/transport/pull"
 	"crier/internal/transport/sse"
@@ -51,6 +52,7 @@ type Server struct {
 	door     *door
 	api      *httpapi.API
 	returned *handback
+	early    *early.Server // nil: there is none
 	operator *http.Server
 	state    state
 
@@ -151,6 +153,12 @@ func (s *Server) open(ctx context.Context) error {
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	if s.fastListen() {
+		s.early = early.New(early.Config{
+			Handler: s.public.Handler, Prefix: httpapi.Prefix, Return: s.returned.put, Logger: s.log, Metrics: s.metrics,
+		})
+		s.door.take = s.early.Take
+	}
 	manage, err := s.operatorHandler(token)
 	if err != nil {
 		return err
@@ -163,6 +171,11 @@ func (s *Server) open(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return nil
+}
+
+// fastListen reports whether first requests are looked at before net/http is.
+func (s *Server) fastListen() bool {
+	return s.cfg.FastListen && s.wire != nil && s.cfg.TLSCert == ""
 }
 
 func (s *Server) openAccess(ctx context.Context, token access.OperatorToken) error {
@@ -213,6 +226,9 @@ func (s *Server) close() error {
 		if l != nil {
 			_ = l.Close() // the http.Server has closed it already, or never had it
 		}
+	}
+	if s.early != nil {
+		s.early.Close()
 	}
 	if s.manage != nil {
 		s.manage.Close()

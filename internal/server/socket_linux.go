@@ -21,12 +21,21 @@ const (
 // sets it: here they inherit it from the listener, which spares four calls of
 // the system for each. A system that does not let a listener have it (one of
 // MPTCP on an older kernel) leaves it to package net.
-func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+//
+// With whole, the system tells of a connection when its first bytes are there,
+// or after about a second without (TCP_DEFER_ACCEPT, tcp(7)); where it can't, as
+// soon as it is open.
+func listenTCP(ctx context.Context, addr string, whole bool) (net.Listener, error) {
 	var refused error
 	cfg := net.ListenConfig{
 		KeepAlive: -1, // by package net, for each
 		Control: func(_, _ string, c syscall.RawConn) error {
-			return c.Control(func(fd uintptr) { refused = errors.Join(refused, keepAlive(int(fd))) })
+			return c.Control(func(fd uintptr) {
+				refused = errors.Join(refused, keepAlive(int(fd)))
+				if whole {
+					_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 1)
+				}
+			})
 		},
 	}
 	l, err := cfg.Listen(ctx, "tcp", addr)

@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// listenTCP leaves keep-alive to package net.
-func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+// listenTCP leaves all to package net.
+func listenTCP(ctx context.Context, addr string, _ bool) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, "tcp", addr)
 }

@@ -10,9 +10,6 @@ import (
 	"crier/internal/message"
 )
 
-// envelopeTime is RFC 3339 in UTC with microseconds, always six digits.
-const envelopeTime = "2006-01-02T15:04:05.000000Z"
-
 // AppendEnvelope appends the JSON form of a message that has all of it:
 //
 //	{"id","topic","time","type","contentType","data"}
@@ -34,7 +31,7 @@ func AppendEnvelope(dst []byte, m *message.Message) []byte {
 	dst = append(dst, `","topic":`...)
 	dst = AppendString(dst, m.Topic)
 	dst = append(dst, `,"time":"`...)
-	dst = m.Time.UTC().AppendFormat(dst, envelopeTime)
+	dst = message.AppendTime(dst, m.Time)
 	dst = append(dst, '"')
 	if m.Type != "" {
 		dst = append(dst, `,"type":`...)

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type loop struct {
 	wheel  wheel
 	began  time.Time
 	kick   chan struct{} // capacity 1: look at ready and the wheel again
+
+	talkers atomic.Int32 // sockets that were said to talk
 
 	readyMu sync.Mutex // guards the fields below
 	ready   []*Socket  // that asked for a turn

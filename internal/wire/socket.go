@@ -40,6 +40,7 @@ const (
 	ended                      // the peer has ended
 	fired                      // the time that was set with At has come
 	lost                       // the kernel does not watch it: to its handler the peer is gone
+	talks                      // its peer says something all the time
 )
 
 func (s *Socket) is(f flags) bool { return s.flags&f != 0 }
@@ -53,6 +54,11 @@ func (s *Socket) Prepare() {
 	s.fd = -1
 	s.scheduled.Store(true)
 }
+
+// Talks is called before the socket is shared, if its peer is about to say
+// something all the time. A few of those share a loop: one that is at work takes
+// what comes from the others too, and no second goroutine is woken for it.
+func (s *Socket) Talks() { s.flags |= talks }
 
 // Schedule asks for a turn. It may be called from any goroutine, also after
 // Close; several asks may be one turn.
@@ -112,6 +118,9 @@ func (s *Socket) Close() {
 // leave makes of it a socket that is closed, but for the descriptor.
 func (s *Socket) leave() {
 	s.loop.leave(s)
+	if s.is(talks) {
+		s.loop.talkers.Add(-1)
+	}
 	s.fd = -1
 	s.loop.engine.open.Add(-1)
 }

@@ -185,10 +185,13 @@ func (e *Engine) Adopt(nc net.Conn, s *Socket, h Handler, initial []byte, start 
 		inside, read := back.inside()
 		nc, initial = inside, slices.Concat(initial, read)
 	}
-	l := e.loops[int(e.next.Add(1))%len(e.loops)]
+	l := e.choose(s.is(talks))
 	fd, err := l.kernel.Adopt(nc)
 	if err != nil {
 		return fmt.Errorf("adopt a connection: %w", err)
+	}
+	if s.is(talks) {
+		l.talkers.Add(1)
 	}
 	e.open.Add(1)
 	w := e.workers.Get().(*Worker)
@@ -218,6 +221,27 @@ func (e *Engine) Adopt(nc net.Conn, s *Socket, h Handler, initial []byte, start 
 		s.lose(w)
 	}
 	return nil
+}
+
+// fewTalkers is how many sockets with peers that say something all the time
+// share a loop, while there are loops with fewer.
+const fewTalkers = 16
+
+// choose returns the loop for the next socket.
+func (e *Engine) choose(talks bool) *loop {
+	if !talks {
+		return e.loops[int(e.next.Add(1))%len(e.loops)]
+	}
+	least := e.loops[0]
+	for _, l := range e.loops {
+		switch n := l.talkers.Load(); {
+		case n < fewTalkers:
+			return l
+		case n < least.talkers.Load():
+			least = l
+		}
+	}
+	return least
 }
 
 // Worker is a goroutine that calls handlers, and what these keep while it

@@ -413,3 +413,70 @@ func TestNewFails(t *testing.T) {
 		<-k.closed
 	}
 }
+
+// counting is a kernel that counts what is open in it.
+type counting struct {
+	wire.Kernel
+	open *atomic.Int64
+}
+
+func (k counting) Adopt(nc net.Conn) (int, error) {
+	k.open.Add(1)
+	return k.Kernel.Adopt(nc)
+}
+
+func (k counting) CloseFD(fd int) {
+	k.open.Add(-1)
+	k.Kernel.CloseFD(fd)
+}
+
+// Few sockets whose peers talk are on one loop, and places that are free again
+// are taken; many are spread, and so are all others.
+func TestTalkersTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open [3]atomic.Int64
+		made := 0
+		e := newEngine(t, wire.Config{Loops: len(open), Kernel: func() (wire.Kernel, error) {
+			k, err := transporttest.NewKernel()
+			made++
+			return counting{k, &open[made-1]}, err
+		}})
+		spread := func() (n [3]int64) {
+			for i := range open {
+				n[i] = open[i].Load()
+			}
+			return n
+		}
+		var clients []net.Conn
+		adopt := func(n int, talks bool) {
+			for range n {
+				p := newProbe(t)
+				if talks {
+					p.Talks()
+				}
+				clients = append(clients, adoptInMemory(t, e, p))
+			}
+		}
+		const few = wire.FewTalkers
+		adopt(few, true)
+		if got := spread(); got != [3]int64{few, 0, 0} {
+			t.Fatalf("few are spread as %v", got)
+		}
+		adopt(2*few+6, true)
+		if got := spread(); got != [3]int64{few + 2, few + 2, few + 2} {
+			t.Fatalf("many are spread as %v", got)
+		}
+		for _, c := range clients[:few] { // those of the first loop
+			_ = c.Close()
+		}
+		synctest.Wait()
+		adopt(few-2, true)
+		if got := spread(); got != [3]int64{few, few + 2, few + 2} {
+			t.Fatalf("after the first have gone they are spread as %v", got)
+		}
+		adopt(30, false)
+		if got := spread(); got != [3]int64{few + 10, few + 12, few + 12} {
+			t.Fatalf("with others they are spread as %v", got)
+		}
+	})
+}

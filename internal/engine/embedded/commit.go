@@ -2,8 +2,10 @@ package embedded
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"crier/internal/engine"
 )
@@ -28,8 +30,6 @@ type request struct {
 	tell    func(engine.Receipt, error) // called instead, if there is one
 }
 
-var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
-
 // finish answers whoever waits for the request, which is not the committer's
 // any more then.
 func (r *request) finish() {
@@ -47,8 +47,7 @@ func (r *request) end() (engine.Receipt, error) {
 	if err != nil {
 		receipt, err = engine.Receipt{}, failed("append to domain "+r.log.domain, err)
 	}
-	*r = request{done: r.done}
-	requests.Put(r)
+	r.forget()
 	return receipt, err
 }
 
@@ -152,10 +151,32 @@ func (c *committer) close() {
 	c.wg.Wait()
 }
 
+// A batch of so many messages, of more than one block, is a crowd's: publishers
+// that are answered at the same time and publish again at about the same time.
+// They are given a moment to be all in the next batch. Where each sync has
+// twice as many messages the moment is won back, and what goroutines are to be
+// run has been before the sync takes their processor away.
+const (
+	crowd     = 16
+	crowdWait = 200 * time.Microsecond
+)
+
 func (c *committer) run() {
+	recent := 0 // messages in a crowd's batch; halved with every one that is not
 	for {
+		if recent >= crowd {
+			time.Sleep(crowdWait)
+			runtime.Gosched()
+		}
 		batch, closed := c.take()
 		if len(batch) > 0 {
+			n := 0
+			if len(batch) > 1 {
+				for _, r := range batch {
+					n += len(r.block.Drafts)
+				}
+			}
+			recent = max(n, recent/2)
 			c.commit(batch)
 			clear(batch)
 			c.spare = batch

@@ -30,6 +30,7 @@ type Engine struct {
 	syncer   *syncer
 	indexer  *indexer
 	strings  *interner
+	requests sync.Pool // of *request
 
 	opening sync.Mutex // one log is opened, or dropped, at a time
 	pinging sync.Mutex
@@ -64,6 +65,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		cfg: cfg, lock: lock, fs: cfg.FS, strings: newInterner(),
 		dirs: map[string]string{}, logs: map[string]logCloser{}, replayed: map[string]*Log{},
 	}
+	e.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", cfg.Dir, err), e.Close())
 	}

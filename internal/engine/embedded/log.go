@@ -86,8 +86,7 @@ func (l *Log) Append(ctx context.Context, b engine.Block) (engine.Receipt, error
 	if err != nil {
 		return engine.Receipt{}, fmt.Errorf("append to domain %s: %w", l.domain, err)
 	}
-	r := requests.Get().(*request)
-	r.log, r.block, r.size = l, b, size
+	r := l.request(b, size, nil)
 	if l.fsync.Load() {
 		if err := l.engine.commit.submit(ctx, r); err != nil {
 			return engine.Receipt{}, fmt.Errorf("append to domain %s: %w", l.domain, err)

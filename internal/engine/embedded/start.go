@@ -42,13 +42,14 @@ func (l *Log) Start(b engine.Block, done func(engine.Receipt, error)) bool {
 }
 
 func (l *Log) request(b engine.Block, size int, done func(engine.Receipt, error)) *request {
-	r := requests.Get().(*request)
+	r := l.engine.requests.Get().(*request)
 	r.log, r.block, r.size, r.tell = l, b, size, done
 	return r
 }
 
-// forget gives a request back that was never begun.
+// forget gives a request back that is over, or was never begun.
 func (r *request) forget() {
+	pool := &r.log.engine.requests
 	*r = request{done: r.done}
-	requests.Put(r)
+	pool.Put(r)
 }

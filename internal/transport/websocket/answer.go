@@ -11,9 +11,6 @@ import (
 	"crier/internal/transport/websocket/frame"
 )
 
-// timeFormat is RFC 3339 with microseconds.
-const timeFormat = "2006-01-02T15:04:05.000000Z"
-
 // beginAnswer begins a text frame with the members that answers begin with;
 // endAnswer finishes it. An empty ref is left out.
 func beginAnswer(kind, ref string) []byte {
@@ -94,7 +91,7 @@ func appendReceipt(b []byte, name string, r engine.Receipt, i int) []byte {
 	b = append(b, `","topic":`...)
 	b = transport.AppendString(b, name)
 	b = append(b, `,"time":"`...)
-	b = r.Time.UTC().AppendFormat(b, timeFormat)
+	b = message.AppendTime(b, r.Time)
 	b = append(b, `","durability":"`...)
 	b = append(b, r.Durability...)
 	return append(b, `"}`...)

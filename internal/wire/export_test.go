@@ -1,0 +1,4 @@
+package wire
+
+// For tests of how sockets are spread.
+const FewTalkers = fewTalkers
