@@ -54,7 +54,7 @@ type loading struct {
 func (l *Log) loadOnce(ctx context.Context) error {
 	began, cuts := l.e.now(), l.e.cuts.Load()
 	l.mu.Lock()
-	before := l.at
+	before, again := l.at, l.view != nil
 	l.mu.Unlock()
 	newest, err := l.chain.newest(ctx, bson.E{Key: "kind", Value: bson.D{{Key: "$in", Value: bson.A{kindCheckpoint, kindDropped}}}})
 	if err != nil {
@@ -69,6 +69,12 @@ func (l *Log) loadOnce(ctx context.Context) error {
 		if !found {
 			return errStale
 		}
+	}
+	if again && first.Kind == kindDropped && newest > before { // this log is of the life before
+		l.mu.Lock()
+		l.dropped = true
+		l.mu.Unlock()
+		return engine.ErrClosed
 	}
 	cfg := memory.LogConfig{Now: l.e.cfg.Now}
 	p := &loading{l: l, before: before}

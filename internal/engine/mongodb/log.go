@@ -222,6 +222,12 @@ func (l *Log) catchUp(ctx context.Context) error {
 			if err := l.chain.each(ctx, next, end, fields, l.take); err != nil {
 				return err
 			}
+			l.mu.Lock()
+			stuck := l.at < next
+			l.mu.Unlock()
+			if stuck {
+				return errStale
+			}
 			continue
 		}
 		ds, err := l.chain.some(ctx, next, max(next, min(end, next+sideBySide-1)), fields)

@@ -366,3 +366,29 @@ func TestRolledBack(t *testing.T) {
 		t.Errorf("an append by the other: %+v, %v", r, err)
 	}
 }
+
+// TestDroppedMeanwhile: a log that was dropped while its node was asleep is
+// closed there, and not another life of the domain.
+func TestDroppedMeanwhile(t *testing.T) {
+	t.Parallel()
+	url := shared.Find(t).Database(t)
+	clock := enginetest.NewClock()
+	awake := open(t, url, clock.Now)
+	asleep := logOf(t, open(t, url, clock.Now))
+	if _, err := logOf(t, awake).Append(t.Context(), one("a", "x")); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(time.Hour)
+	if err := awake.Drop(t.Context(), "main"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if s, err := asleep.State(t.Context()); !errors.Is(err, engine.ErrClosed) {
+			t.Errorf("state %+v, %v, want ErrClosed", s, err)
+		}
+	}
+	n, err := database(t, url).Collection("messages").CountDocuments(t.Context(), bson.D{})
+	if err != nil || n != 1 {
+		t.Errorf("%d documents are left, want the one that says that the domain is no more (%v)", n, err)
+	}
+}
