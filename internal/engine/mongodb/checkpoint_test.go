@@ -257,3 +257,46 @@ func TestShownFollows(t *testing.T) {
 		t.Errorf("the collection has %v, the registry %v", got, want)
 	}
 }
+
+// TestDataGoSoon: what is trimmed or deleted is taken out of the database.
+func TestDataGoSoon(t *testing.T) {
+	t.Parallel()
+	url := shared.Find(t).Database(t)
+	l := logOf(t, open(t, url, time.Now))
+	for i := range 40 {
+		if _, err := l.Append(t.Context(), engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte(fmt.Sprint("first ", i))}, {Topic: "b", Data: []byte("second")}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	messages := database(t, url).Collection("messages")
+	await := func(what string, want int64, filter bson.D) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; {
+			n, err := messages.CountDocuments(t.Context(), filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == want {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d documents have %s, want %d", n, what, want)
+			}
+		}
+	}
+	some := bson.D{{Key: "$exists", Value: true}}
+	await("messages", 40, bson.D{{Key: "messages", Value: some}})
+	if err := l.Trim(t.Context(), engine.Retention{Bytes: 45}); err != nil { // three blocks of 15 to 16 bytes, less one
+		t.Fatal(err)
+	}
+	await("messages", 3, bson.D{{Key: "messages", Value: some}})
+	await("an index", 40, bson.D{{Key: "index", Value: some}})
+	if err := l.Forget(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	await("data of the topic that was deleted", 0, bson.D{{Key: "messages.1.data", Value: some}})
+	await("data of the other topic", 3, bson.D{{Key: "messages.0.data", Value: some}})
+	if got := strings.Join(all(t, l), ","); got != "first 38,first 39" {
+		t.Errorf("%s is left", got)
+	}
+}
