@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -61,21 +62,43 @@ func TestMongoDBAway(t *testing.T) {
 		o.subscribe(t, ctx, "ws at two", overWebSocket, all)
 	}
 	o.server = one
+	// ended says why connections ended.
+	ended := func(s *server) string {
+		var lines []string
+		for line := range strings.Lines(ask(t, "GET", s.admin+"/metrics", "").body) {
+			if strings.HasPrefix(line, "crier_connections_ended_total") && !strings.Contains(line, `"page"`) {
+				lines = append(lines, line)
+			}
+		}
+		return strings.Join(lines, "")
+	}
 	ids := func(s *server) []string {
 		ids := map[string]bool{}
 		for _, c := range s.connections(t) {
 			if c.Transport != "page" {
-				ids[c.ID] = true
+				ids[c.Transport+" "+c.ID] = true
 			}
 		}
 		return slices.Sorted(maps.Keys(ids))
 	}
+	// heard waits until each subscriber got something more: a connection is
+	// there before its subscription is.
+	heard := func() {
+		t.Helper()
+		for _, sub := range o.subscribers {
+			before, _ := sub.state()
+			eventually(t, sub.name+" gets something", func() bool {
+				now, _ := sub.state()
+				return len(now) > len(before)
+			})
+		}
+	}
+	heard()
 	connected := map[*server][]string{}
 	for _, s := range servers {
-		eventually(t, "all subscribers are connected", func() bool {
-			connected[s] = ids(s)
-			return len(connected[s]) == 4
-		})
+		if connected[s] = ids(s); len(connected[s]) != 4 {
+			t.Fatalf("the connections are %v", connected[s])
+		}
 	}
 	const times = 2
 	for i := range times {
@@ -84,7 +107,7 @@ func TestMongoDBAway(t *testing.T) {
 		for _, s := range servers {
 			eventually(t, "readyz is red", func() bool { return s.readyz(t) == http.StatusServiceUnavailable })
 			if got := ids(s); !slices.Equal(got, connected[s]) {
-				t.Errorf("without a database the connections %v are left of %v", got, connected[s])
+				t.Errorf("without a database the connections %v are left of %v\n%s", got, connected[s], ended(s))
 			}
 		}
 		a := ask(t, "POST", servers[i%2].api+"/t/main/load/nobody", "x")
@@ -96,13 +119,14 @@ func TestMongoDBAway(t *testing.T) {
 		for _, s := range servers {
 			eventually(t, "ready again", func() bool { return s.readyz(t) == http.StatusOK })
 		}
+		heard()
 	}
 	o.awaitLoad(t, 20)
 	close(o.stop)
 	o.publishing.Wait()
 	for _, s := range servers {
 		if got := ids(s); !slices.Equal(got, connected[s]) {
-			t.Errorf("in the end the connections are %v, they were %v", got, connected[s])
+			t.Errorf("in the end the connections are %v, they were %v\n%s", got, connected[s], ended(s))
 		}
 	}
 	o.finish(t)
