@@ -18,7 +18,9 @@ func (l *Log) Sync() error {
 	if s == nil {
 		return nil // what was in it is synced or taken back
 	}
+	l.tail.Lock() // a write that is shown is told by Written as well then
 	end, last := s.mark()
+	l.tail.Unlock()
 	if last == l.synced.Load() {
 		return nil
 	}
