@@ -115,6 +115,7 @@ func (w *doorway) Accept() (net.Conn, error) {
 			w.door.turnAway(c)
 			continue
 		}
+		w.door.letIn()
 		if w.door.take != nil && w.door.take(c) {
 			continue
 		}
@@ -176,11 +177,17 @@ func (d *door) admit(c net.Conn) (wait time.Duration) {
 	if len(d.fresh) < d.most {
 		d.signal() // for another listener that waits
 	}
-	if d.shed > 0 && now.Sub(d.last) > calm {
+	return 0
+}
+
+// letIn notes that there were descriptors for one more.
+func (d *door) letIn() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.shed > 0 && d.now().Sub(d.last) > calm {
 		d.log.Info("connections are let in again", "refused", d.shed)
 		d.shed = 0
 	}
-	return 0
 }
 
 // forget takes a connection off the list. The caller holds mu.

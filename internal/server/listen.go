@@ -95,7 +95,7 @@ func (s *Server) drain() {
 		s.log.Warn("not every publish was answered in time", "error", err)
 	}
 	if s.early != nil {
-		s.early.Close() // what waits there is asked to come back
+		s.early.Close(ctx) // what waits there is asked to come back
 	}
 	if err := s.public.Shutdown(ctx); err != nil {
 		_ = s.public.Close() // whoever is left has had the time that there was

@@ -228,7 +228,9 @@ func (s *Server) close() error {
 		}
 	}
 	if s.early != nil {
-		s.early.Close()
+		at, now := context.WithCancel(context.Background())
+		now()
+		s.early.Close(at)
 	}
 	if s.manage != nil {
 		s.manage.Close()

@@ -79,7 +79,7 @@ func TestListenWhole(t *testing.T) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { served <- r.URL.Path }),
 		Return:  func(c net.Conn) { t.Errorf("%v was returned", c.RemoteAddr()) },
 	})
-	defer s.Close()
+	defer s.Close(context.Background())
 	for range 50 {
 		client, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {

@@ -91,8 +91,10 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Close serves what waits and ends the goroutines; twice is no harm.
-func (s *Server) Close() {
+// Close serves what waits and ends the goroutines; twice is no harm. When ctx
+// ends, so do the contexts of the requests under way.
+func (s *Server) Close(ctx context.Context) {
+	defer context.AfterFunc(ctx, s.stop)()
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true

@@ -3,6 +3,7 @@ package early_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -129,10 +130,8 @@ func open(t *testing.T, l net.Listener, request string) (client, conn net.Conn) 
 	if _, err := io.WriteString(client, request); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); early.Peek(conn) != request; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it has not come: %q", early.Peek(conn))
-		}
+	if got := early.Await(conn, len(request), 10*time.Second); got != request {
+		t.Fatalf("it has not come: %q", got)
 	}
 	return client, conn
 }
@@ -161,7 +160,7 @@ func answer(t *testing.T, client net.Conn) string {
 func TestTake(t *testing.T) {
 	returned := make(chan net.Conn, 1)
 	s := early.New(early.Config{Handler: http.HandlerFunc(handler), Prefix: early.Prefix, Return: func(c net.Conn) { returned <- c }})
-	defer s.Close()
+	defer s.Close(context.Background())
 	here := listener(t)
 	there := listener(t)
 	std := &http.Server{Handler: http.HandlerFunc(handler)}
@@ -217,7 +216,7 @@ func TestPanic(t *testing.T) {
 	if !s.Take(conn) || !strings.Contains(answer(t, client), "stream") {
 		t.Fatal("the next one is not served")
 	}
-	s.Close()
+	s.Close(t.Context())
 	if !strings.Contains(log.String(), "as it happens") {
 		t.Errorf("log %q", log.String())
 	}
@@ -239,14 +238,34 @@ func TestClose(t *testing.T) {
 		}
 	}
 	close(begin)
-	s.Close()
+	s.Close(t.Context())
 	if got := served.Load(); got != all {
 		t.Errorf("%d of %d were served", got, all)
 	}
 	if _, conn := open(t, l, get("/t/main/a", stream)); s.Take(conn) {
 		t.Error("taken after the end")
 	}
-	s.Close()
+	s.Close(t.Context())
+}
+
+// A request that would keep the server from ending ends with the time for that.
+func TestCloseInTime(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	s := early.New(early.Config{Prefix: early.Prefix, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+		ended <- r.Context().Err()
+	})})
+	if _, conn := open(t, listener(t), get("/t/main/a", stream)); !s.Take(conn) {
+		t.Fatal("not taken")
+	}
+	<-begun
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.Close(ctx)
+	if err := <-ended; err == nil {
+		t.Error("it ended by itself")
+	}
 }
 
 // agree: what is taken is one whole request without a body, to net/http too.
