@@ -167,14 +167,15 @@ func (l *loop) deliver() {
 		for _, s := range round {
 			s.turn(w)
 		}
+		given := len(round)
 		clear(round)
-		if cap(round) > 1024 && cap(round) > 8*len(round) { // after a storm
+		if cap(round) > 1024 && cap(round) > 8*given { // after a storm
 			round = nil
 		}
 		next := l.wheel.fire(w)
 		w.over()
-		if len(round) > 0 {
-			continue
+		if given > 0 {
+			continue // more may have asked, who do not kick one that is awake
 		}
 		timer.Reset(next)
 		select {
