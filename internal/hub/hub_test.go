@@ -137,6 +137,27 @@ func TestLiveAndAfterTheFact(t *testing.T) {
 	})
 }
 
+// Subscriptions of the same patterns have them in memory once, others their own.
+func TestFiltersAreShared(t *testing.T) {
+	_, d := open(t, hub.Config{})
+	first := func(patterns ...string) *topic.Pattern {
+		r := subscribe(t, d, hub.Options{Filter: filter(t, patterns...)})
+		got := r.sub.Filter()
+		if !got.Equal(filter(t, patterns...)) {
+			t.Fatalf("subscribed to %v, has %v", patterns, got)
+		}
+		return &got.Patterns()[0]
+	}
+	for _, patterns := range [][]string{{"a/b"}, {"a/*"}, {"**"}, {"a", "b/**"}} {
+		if first(patterns...) != first(patterns...) {
+			t.Errorf("%v is in memory twice", patterns)
+		}
+	}
+	if first("a/b") == first("a/b", "c") || first("a/b") == first("a/c") {
+		t.Error("other patterns share a filter")
+	}
+}
+
 func TestPositionMovesPastWhatDoesNotMatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, d := open(t, hub.Config{})

@@ -105,6 +105,7 @@ func (d *Domain) Subscribe(ctx context.Context, o Options) (*Subscription, error
 		return nil, ErrClosed
 	default:
 	}
+	d.share(s)
 	d.subs[s] = struct{}{}
 	for _, p := range s.filter.Patterns() {
 		d.index.Add(p, s)
@@ -116,6 +117,20 @@ func (d *Domain) Subscribe(ctx context.Context, o Options) (*Subscription, error
 	d.mu.Unlock()
 	d.hub.metrics.Subscriptions.Inc()
 	return s, nil
+}
+
+// share lets a subscription have the filter of another one with the same
+// patterns: a crowd that listens to one thing has it in memory once, where
+// whoever looks at all of them finds it in the processor's cache. The caller
+// holds the domain's write lock.
+func (d *Domain) share(s *Subscription) {
+	patterns := s.filter.Patterns()
+	if len(patterns) == 0 {
+		return
+	}
+	if other, ok := d.index.Any(patterns[0]); ok && other.filter.Equal(s.filter) {
+		s.filter = other.filter
+	}
 }
 
 // begin finds floor, gap and end.

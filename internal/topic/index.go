@@ -74,5 +74,22 @@ func (x *Index[V]) Match(topicName string, yield func(V)) {
 	}
 }
 
+// Any returns one of the values that were added under p itself, if there are
+// any: the one that was there first, unless one was removed since.
+func (x *Index[V]) Any(p Pattern) (v V, found bool) {
+	var set *values[V]
+	if p.IsTopic() {
+		if here, ok := x.exact.get(p.text); ok {
+			set = &here
+		}
+	} else if !p.IsZero() && x.wild != nil {
+		set = x.wild.under(p.text)
+	}
+	if set == nil {
+		return v, false
+	}
+	return set.any(), true
+}
+
 // cut splits the first segment off.
 func cut(s string) (seg, rest string, more bool) { return strings.Cut(s, "/") }

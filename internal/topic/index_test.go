@@ -45,6 +45,41 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// Any finds a value under the pattern itself, not under one that selects it.
+func TestIndexAny(t *testing.T) {
+	var x topic.Index[int]
+	patterns := []string{"a/b", "a/*", "*/b", "**", "a/**", "a", "*", "*/*/c", "a/b/c", "a/*/**"}
+	for _, absent := range append(patterns, "") {
+		p := topic.Pattern{}
+		if absent != "" {
+			p = parse(t, absent)
+		}
+		if v, ok := x.Any(p); ok {
+			t.Errorf("%q of an empty index: %d", absent, v)
+		}
+	}
+	for v, p := range patterns {
+		x.Add(parse(t, p), v+1)
+		x.Add(parse(t, p), v+101)
+	}
+	for v, p := range patterns {
+		if got, ok := x.Any(parse(t, p)); !ok || got != v+1 {
+			t.Errorf("%s: %d, %t, want %d", p, got, ok, v+1)
+		}
+	}
+	for v, p := range patterns {
+		x.Remove(parse(t, p), v+1)
+		if got, ok := x.Any(parse(t, p)); !ok || got != v+101 {
+			t.Errorf("%s after its first was removed: %d, %t", p, got, ok)
+		}
+	}
+	for _, p := range []string{"b", "a/c", "*/c", "b/**", "a/*/c", "a/b/*", "*/**", "a/b/c/d"} {
+		if v, ok := x.Any(parse(t, p)); ok {
+			t.Errorf("%s, which nothing was added under: %d", p, v)
+		}
+	}
+}
+
 func TestIndexOneValueManyPatterns(t *testing.T) {
 	var x topic.Index[int]
 	for _, p := range []string{"a/b", "a/*", "a/b", "a/*"} {

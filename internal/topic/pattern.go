@@ -154,6 +154,9 @@ func NewFilter(patterns ...Pattern) Filter {
 // Patterns returns the patterns; don't change them.
 func (f Filter) Patterns() []Pattern { return f.patterns }
 
+// Equal reports whether both have the same patterns in the same order.
+func (f Filter) Equal(g Filter) bool { return slices.Equal(f.patterns, g.patterns) }
+
 // Match reports whether one of the patterns selects the topic.
 func (f Filter) Match(topicName string) bool {
 	for _, p := range f.patterns {

@@ -59,6 +59,27 @@ func (n *node[V]) add(pattern string, v V) {
 	}
 }
 
+// under returns the values of one pattern, or nil.
+func (n *node[V]) under(pattern string) *values[V] {
+	for {
+		seg, rest, more := cut(pattern)
+		if seg == "**" {
+			return n.tail
+		}
+		c := n.star
+		if seg != "*" {
+			c = n.child(seg)
+		}
+		if c == nil {
+			return nil
+		}
+		if !more {
+			return c.here
+		}
+		n, pattern = c, rest
+	}
+}
+
 // remove takes v from the end of the pattern's path and unlinks what is empty
 // on the way back. It reports whether n itself is. The path is at most
 // MaxSegments deep, and so is the recursion.

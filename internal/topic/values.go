@@ -50,6 +50,13 @@ func (s *values[V]) remove(v V) (empty bool) {
 	return false
 }
 
+func (s *values[V]) any() V {
+	if s.more == nil {
+		return s.one
+	}
+	return s.more.all[0]
+}
+
 func (s *values[V]) each(yield func(V)) {
 	if s.more == nil {
 		yield(s.one)
