@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -16,8 +17,9 @@ const (
 // Dir is the real file system below one directory; names cannot lead out of
 // it.
 type Dir struct {
-	root   *os.Root
-	unseen *unseen // nil: no write is
+	root       *os.Root
+	unseen     *unseen     // nil: no write is
+	background *background // nil: no sync is made there
 }
 
 var _ FS = (*Dir)(nil)
@@ -28,14 +30,12 @@ func OpenDir(name string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open directory: %w", err)
 	}
-	return NewDir(root), nil
+	u := newUnseen(root)
+	return &Dir{root: root, unseen: u, background: newBackground(u)}, nil
 }
 
-// NewDir is [OpenDir] for a root that is open already and stays the caller's.
-func NewDir(root *os.Root) *Dir { return &Dir{root: root, unseen: newUnseen(root)} }
-
 // Close closes the directory. Files that are open stay so.
-func (d *Dir) Close() error { return d.root.Close() }
+func (d *Dir) Close() error { return errors.Join(d.background.close(), d.root.Close()) }
 
 // Open opens a file for reading.
 func (d *Dir) Open(name string) (File, error) { return d.open(name, os.O_RDONLY) }
@@ -58,7 +58,7 @@ func (d *Dir) open(name string, flag int) (File, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return dirFile{f, raw, d.unseen}, nil
+	return dirFile{f, raw, d.unseen, d.background}, nil
 }
 
 // Remove removes a file or an empty directory.
@@ -113,8 +113,9 @@ func (d *Dir) SyncDir(name string) error {
 // Datasync are the system's.
 type dirFile struct {
 	*os.File
-	raw    syscall.RawConn
-	unseen *unseen
+	raw        syscall.RawConn
+	unseen     *unseen
+	background *background
 }
 
 // WriteAt is pwrite(2), which the scheduler is told of or not.

@@ -18,7 +18,13 @@ func (f dirFile) Allocate(off, n int64) error {
 
 // Datasync is fdatasync(2): data, and the size if it changed, but not times.
 func (f dirFile) Datasync() error {
-	return f.control("fdatasync", syscall.Fdatasync)
+	defer f.background.over()
+	return f.control("fdatasync", func(fd int) error {
+		if done, err := f.background.sync(fd); done {
+			return err
+		}
+		return syscall.Fdatasync(fd)
+	})
 }
 
 // control runs a call on the descriptor, which stays open meanwhile, again as
