@@ -73,8 +73,10 @@ func newDomain(ctx context.Context, h *Hub, name string, own Settings) (*Domain,
 		d.stopRing()
 		return nil, err
 	}
+	d.mu.Lock() // rings come already
 	d.state = state
 	d.tail.reset(state.Head)
+	d.mu.Unlock()
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop
 	d.wg.Go(func() { d.feed(life) })

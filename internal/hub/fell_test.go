@@ -93,3 +93,22 @@ func TestReadingUpToAHeadThatFell(t *testing.T) {
 		}
 	})
 }
+
+// A log may ring before its domain knows where it stands.
+func TestRingWhileADomainOpens(t *testing.T) {
+	e := newFallen(t)
+	rung := make(chan struct{})
+	e.log.asked = func() {
+		go func() {
+			defer close(rung)
+			if _, err := e.log.Append(t.Context(), engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte("0")}}}); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	_, d := open(t, hub.Config{Engine: e})
+	<-rung
+	r := subscribe(t, d, hub.Options{Filter: filter(t, "a")})
+	publish(t, d, "a", "1")
+	want(t, r.next(1), "1")
+}
