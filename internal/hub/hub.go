@@ -228,15 +228,24 @@ func (h *Hub) maintain(ctx context.Context) {
 	defer stopWatch()
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
+	owed := false // a reload failed, and nobody will ask for it again
+	reload := func() {
+		err := h.load(ctx)
+		if err != nil && ctx.Err() == nil && !owed {
+			h.log.Warn("domains not reloaded, it is tried again", "error", err)
+		}
+		owed = err != nil
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.reload:
-			if err := h.load(ctx); err != nil && ctx.Err() == nil {
-				h.log.Warn("domains not reloaded", "error", err)
-			}
+			reload()
 		case <-second.C:
+			if owed {
+				reload()
+			}
 			now := h.now()
 			h.pieces.drop(func(p *Piece) bool { return now.Sub(p.used) > keptFor })
 			for _, d := range h.Domains() {
