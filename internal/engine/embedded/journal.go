@@ -215,9 +215,10 @@ func (j *journal) pass() error {
 	defer pace.Stop()
 	for _, l := range logs {
 		upTo := j.log.Written()
-		if err := l.seg.Sync(); err == nil {
+		switch err := l.seg.Sync(); {
+		case err == nil, l.dropped.Load(): // it may have been on its way here when it was dropped
 			j.settle(l, upTo)
-		} else if !errors.Is(err, seglog.ErrClosed) {
+		case !errors.Is(err, seglog.ErrClosed):
 			l.takeBack(err)
 		}
 		j.mu.Lock()

@@ -30,6 +30,8 @@ type Log struct {
 	fsync  atomic.Bool // the durability: fsync or async
 	marked atomic.Bool // the syncer knows that there is something to sync
 
+	dropped atomic.Bool // its domain was deleted, so that nothing of it is needed
+
 	history    sync.Mutex // one Trim or Forget at a time; guards oldestTime
 	oldestTime placeTime  // of the message behind the trim mark, as the last Trim saw it
 

@@ -64,3 +64,39 @@ func TestShorteningSparesACommitUnderWay(t *testing.T) {
 		t.Errorf("%d entries are left, want the one that was committed", left)
 	}
 }
+
+// A domain that is deleted while its messages are on their way into the journal
+// does not keep the journal from being shortened for ever.
+func TestShorteningForgetsTheDropped(t *testing.T) {
+	e, err := Open(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	opened, err := e.Log(t.Context(), "shop", engine.Async)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, j := opened.(*Log), e.journal
+	if _, err := l.Append(t.Context(), engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte("1")}}}); err != nil {
+		t.Fatal(err)
+	}
+	var n entries
+	if !l.copyUnsynced(&n) {
+		t.Fatal("nothing was copied")
+	}
+	if err := e.Drop(t.Context(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.commit(&n); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.pass(); err != nil {
+		t.Fatal(err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.open) > 0 || j.bytes != 0 {
+		t.Errorf("the journal keeps entries of %d logs, %d bytes", len(j.open), j.bytes)
+	}
+}
