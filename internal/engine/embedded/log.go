@@ -188,10 +188,12 @@ func (l *Log) BeginEpoch(ctx context.Context) (message.Epoch, error) {
 	if err == nil {
 		e, err = l.beginEpoch()
 	}
+	if !e.IsZero() { // it has begun, whether its segment is there or not
+		l.bell.ring(engine.News{Head: l.readHead(), Changed: true})
+	}
 	if err != nil {
 		return message.Epoch{}, failed("begin epoch in domain "+l.domain, err)
 	}
-	l.bell.ring(engine.News{Head: l.readHead(), Changed: true})
 	return e, nil
 }
 
