@@ -73,6 +73,7 @@ type reluctant struct {
 	engine.Engine
 	fails  string // set while nobody asks
 	failed int
+	listed func() // called when everything was listed, while nobody watches perhaps
 }
 
 type reluctantRegistry struct {
@@ -101,7 +102,13 @@ func (r reluctantRegistry) List(ctx context.Context, kind, after string, limit i
 	if err := r.e.fail("list"); err != nil {
 		return nil, err
 	}
-	return r.Registry.List(ctx, kind, after, limit)
+	entries, err := r.Registry.List(ctx, kind, after, limit)
+	if len(entries) == 0 && r.e.listed != nil {
+		listed := r.e.listed
+		r.e.listed = nil
+		listed()
+	}
+	return entries, err
 }
 
 func (r reluctantRegistry) Delete(ctx context.Context, kind, name string, expect engine.Version, fence *engine.Lease) error {
@@ -186,6 +193,24 @@ func TestReloadThatFails(t *testing.T) {
 		}
 		eng.fails = ""
 		time.Sleep(2 * time.Second)
+		if _, err := h.Domain("shop"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What another node changes while a hub opens is not missed.
+func TestChangeWhileOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := &reluctant{Engine: memory.New(memory.Config{})}
+		defer eng.Close()
+		eng.listed = func() {
+			if err := hub.CreateDomain(t.Context(), eng.Engine.Registry(), "shop", hub.Settings{}); err != nil {
+				t.Error(err)
+			}
+		}
+		h, _ := open(t, hub.Config{Engine: eng})
+		synctest.Wait()
 		if _, err := h.Domain("shop"); err != nil {
 			t.Error(err)
 		}
