@@ -14,7 +14,9 @@ type faulty struct {
 	engine.Engine
 	away   atomic.Bool
 	lost   atomic.Bool // appends are done, and nobody knows
+	quits  atomic.Bool // appends go on after their caller's time is over
 	starts bool        // its logs are a Starter
+	late   chan error  // what came of one that went on; to be made by the test
 
 	mu   sync.Mutex
 	gate chan struct{} // appends wait for it to be closed
@@ -65,7 +67,19 @@ func (l faultyLog) Append(ctx context.Context, b engine.Block) (engine.Receipt, 
 		case held <- struct{}{}:
 		default:
 		}
-		<-gate
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			if l.f.quits.Load() {
+				go func() {
+					<-gate
+					_, err := l.Log.Append(context.WithoutCancel(ctx), b)
+					l.f.late <- err
+				}()
+				return engine.Receipt{}, ctx.Err()
+			}
+			<-gate
+		}
 	}
 	if l.f.away.Load() {
 		return engine.Receipt{}, engine.ErrUnavailable

@@ -72,6 +72,9 @@ func (b *pressed) answer(r engine.Receipt, err error) {
 		}
 		s.outcome(one, err)
 	}
+	if err != nil {
+		return // the log may go on with the drafts, if nobody waited for it to the end
+	}
 	clear(b.drafts)
 	clear(b.from)
 	b.domain, b.drafts, b.from, b.bytes, b.key = nil, b.drafts[:0], b.from[:0], 0, engine.Key{}

@@ -14,7 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"crier/internal/access"
+	"crier/internal/engine"
 	"crier/internal/httpapi/strict"
+	"crier/internal/hub"
+	"crier/internal/topic"
 )
 
 // raw is a request by hand, its lines ended with CR LF.
@@ -323,6 +326,39 @@ func TestLoopDrain(t *testing.T) {
 	late.answer().want(t, http.StatusCreated)
 	if n := testutil.CollectAndCount(w.api.Metrics.Adopted); n != 1 || testutil.ToFloat64(w.api.Metrics.Adopted) != 0 {
 		t.Errorf("%v publishers are left", testutil.ToFloat64(w.api.Metrics.Adopted))
+	}
+}
+
+// TestLoopCutOff: a publish that is under way when the loops are closed is
+// stored as it was, if the log goes on with it.
+func TestLoopCutOff(t *testing.T) {
+	w := start(t, options{fast: true})
+	w.engine.late = make(chan error, 1)
+	w.engine.quits.Store(true)
+	c := w.talk()
+	if got := c.say(hi()); !strings.HasPrefix(got, "HTTP/1.1 201") {
+		t.Fatal(got)
+	}
+	release := w.engine.hold()
+	c.post("Content-Length: 2", "hi")
+	<-w.engine.held
+	if err := w.api.Wire.Close(); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := <-w.engine.late; err != nil {
+		t.Fatal(err)
+	}
+	d, err := w.hub.Domain(hub.Main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := d.Log().Read(t.Context(), engine.Query{UpTo: 2, Filter: topic.NewFilter(topic.All())})
+	if err != nil || len(page.Messages) != 2 {
+		t.Fatalf("%d messages, %v", len(page.Messages), err)
+	}
+	if m := page.Messages[1]; m.Topic != "a" || string(m.Data) != "hi" {
+		t.Errorf("stored was %q in %q", m.Data, m.Topic)
 	}
 }
 

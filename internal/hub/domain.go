@@ -42,6 +42,7 @@ type Domain struct {
 	state     engine.State // Head may be old; the head of delivery is tail.head()
 	rollbacks uint64       // how often the log fell back behind the tail's head
 	tail      tail
+	newest    message.Epoch // of the last message that came into the tail; zero: none did
 	index     topic.Index[*Subscription]
 	subs      map[*Subscription]struct{}
 	interests map[*interest]struct{}
@@ -72,8 +73,10 @@ func newDomain(ctx context.Context, h *Hub, name string, own Settings) (*Domain,
 		d.stopRing()
 		return nil, err
 	}
+	d.mu.Lock() // rings come already
 	d.state = state
 	d.tail.reset(state.Head)
+	d.mu.Unlock()
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop
 	d.wg.Go(func() { d.feed(life) })

@@ -56,6 +56,29 @@ type fallingLog struct {
 	fell  bool
 	fn    func(engine.News)
 	asked func() // called once, after State was read and before it is told
+	held  bool   // rings wait
+	rings []engine.News
+}
+
+// hold has rings wait for release, which lets them go at once, as if whoever
+// takes them had been busy.
+func (l *fallingLog) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = true
+}
+
+func (l *fallingLog) release(carried bool) {
+	l.mu.Lock()
+	rings := l.rings
+	l.held, l.rings = false, nil
+	l.mu.Unlock()
+	for _, n := range rings {
+		if !carried {
+			n.Messages = nil
+		}
+		l.fn(n)
+	}
 }
 
 func (l *fallingLog) now() engine.Log {
@@ -97,10 +120,21 @@ func (l *fallingLog) State(ctx context.Context) (engine.State, error) {
 }
 
 func (l *fallingLog) Listen(fn func(engine.News)) (stop func()) {
+	ring := func(n engine.News) {
+		l.mu.Lock()
+		held := l.held
+		if held {
+			l.rings = append(l.rings, n)
+		}
+		l.mu.Unlock()
+		if !held {
+			fn(n)
+		}
+	}
 	l.mu.Lock()
-	l.fn = fn
+	l.fn = ring
 	l.mu.Unlock()
-	first, second := l.Log.Listen(fn), l.next.Listen(fn)
+	first, second := l.Log.Listen(ring), l.next.Listen(ring)
 	return func() {
 		first()
 		second()

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (b *newsBox) takeLittle(after uint64, spare []message.Message) (engine.News
 		return engine.News{}, false
 	}
 	news := engine.News{Head: b.head, Messages: b.messages}
-	b.messages = spare[:0]
+	b.head, b.messages = 0, spare[:0]
 	return news, true
 }
 
@@ -94,12 +95,27 @@ func (d *Domain) ringFew() bool {
 	return true
 }
 
+// take empties the box. The head goes too: a log that falls back ends before it.
 func (b *newsBox) take(spare []message.Message) engine.News {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := engine.News{Head: b.head, Messages: b.messages, Changed: b.changed}
-	b.messages, b.changed = spare[:0], false
+	b.head, b.messages, b.changed = 0, spare[:0], false
 	return n
+}
+
+// pending reports whether a change of the log's is to be looked at.
+func (b *newsBox) pending() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changed
+}
+
+// unread puts it back that the log changed, for whoever looks next.
+func (b *newsBox) unread() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changed = true
 }
 
 // feed moves the domain's tail along the log as long as the domain lives. But
@@ -125,7 +141,9 @@ func (d *Domain) feed(ctx context.Context) {
 				d.hub.log.Debug("log not probed", "domain", d.name, "error", err)
 			}
 			probed = state.Head
-			continue
+			if !d.news.pending() {
+				continue
+			}
 		case <-d.news.wake:
 		}
 		d.step(ctx)
@@ -137,17 +155,27 @@ func (d *Domain) step(ctx context.Context) {
 	d.feeding.Lock()
 	defer d.feeding.Unlock()
 	n := d.news.take(d.spare)
-	if n.Changed {
-		if _, err := d.refresh(ctx); err != nil && ctx.Err() == nil {
-			d.hub.log.Warn("log not read after a change", "domain", d.name, "error", err)
+	switch {
+	case n.Changed:
+		// What the box had may be from before the change, and not be there any
+		// more: the log is asked for all of it.
+		state, err := d.refresh(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				d.hub.log.Warn("log not read after a change", "domain", d.name, "error", err)
+			}
+			d.news.unread()
+			break
 		}
-	}
-	if len(n.Messages) > 0 {
+		d.catchUp(ctx, state.Head)
+	case len(n.Messages) > 0:
 		first := n.Messages[0].ID.Seq
 		d.catchUp(ctx, first-1)
 		d.advance(first, entriesOf(n.Messages))
+		fallthrough
+	default:
+		d.catchUp(ctx, n.Head)
 	}
-	d.catchUp(ctx, n.Head)
 	clear(n.Messages)
 	d.spare = n.Messages
 }
@@ -166,13 +194,12 @@ func (d *Domain) refresh(ctx context.Context) (engine.State, error) {
 	d.state = state
 	var woken []*Subscription
 	if state.Changes != old.Changes || current(state) != current(old) {
-		if state.Head < d.tail.head() && current(state) != current(old) {
-			woken = d.rollBack(old, state)
-		} else {
-			// Something inside history went, perhaps of what the feed is yet
-			// to bring: the store knows what.
-			woken = d.restart(state.Head, nil)
+		if to, fell := d.fellTo(old, state); fell {
+			woken = d.rollBack(old, state, to)
 		}
+		// Something inside history went, perhaps of what the feed is yet to
+		// bring: the store knows what.
+		woken = d.restart(state.Head, woken)
 	}
 	d.tail.dropTo(min(state.Trimmed, d.tail.head()))
 	d.mu.Unlock()
@@ -180,6 +207,31 @@ func (d *Domain) refresh(ctx context.Context) (engine.State, error) {
 	d.hub.pieces.drop(func(p *Piece) bool { return p.domain == d && (changed || p.after < state.Trimmed) })
 	wake(woken)
 	return state, nil
+}
+
+// fellTo reports whether the log fell back behind the tail's head, and to where.
+// It may have grown again since, beyond where it was. What the two states have in
+// common ends where the first epoch begins that the old one does not know; if
+// there is nothing, all that is known is the new one's head. The caller holds
+// d.mu.
+func (d *Domain) fellTo(old, now engine.State) (to uint64, fell bool) {
+	head := d.tail.head()
+	if current(now) == current(old) {
+		return 0, false
+	}
+	known := func(e message.Epoch) bool {
+		return slices.ContainsFunc(old.Epochs, func(r engine.EpochRange) bool { return r.Epoch == e })
+	}
+	to = now.Head
+	for i := len(now.Epochs) - 1; i > 0; i-- {
+		if known(now.Epochs[i-1].Epoch) {
+			to = now.Epochs[i].First - 1
+			break
+		}
+	}
+	// A ring that was lost, or came late, can have let the tail have messages of
+	// the new epoch already: then it follows the log.
+	return to, to < head && (d.newest.IsZero() || known(d.newest))
 }
 
 func current(s engine.State) message.Epoch {
@@ -267,6 +319,7 @@ func (d *Domain) advance(first uint64, entries []*Entry) {
 		if e == nil {
 			continue
 		}
+		d.newest = e.ID.Epoch
 		d.index.Match(e.Topic, func(s *Subscription) {
 			if s.mark(e.ID.Seq) {
 				woken = append(woken, s)
@@ -310,13 +363,13 @@ func (d *Domain) restart(seq uint64, woken []*Subscription) []*Subscription {
 // rollBack takes the tail back to where the log fell: subscriptions that had
 // been told more go on from there with a gap. The caller holds d.mu and wakes
 // who is returned.
-func (d *Domain) rollBack(old, now engine.State) (woken []*Subscription) {
+func (d *Domain) rollBack(old, now engine.State, to uint64) (woken []*Subscription) {
 	d.rollbacks++
 	for s := range d.subs {
-		if s.rollBack(old, now) {
+		if s.rollBack(old, now, to) {
 			woken = append(woken, s)
 		}
 	}
-	d.tail.reset(now.Head)
+	d.tail.reset(to)
 	return woken
 }

@@ -111,13 +111,23 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 	if err := h.ensureMain(ctx); err != nil {
 		return nil, err
 	}
+	stopWatch := h.engine.Registry().Watch(kindDomain, func() { // before it is read
+		select {
+		case h.reload <- struct{}{}:
+		default:
+		}
+	})
 	if err := h.load(ctx); err != nil {
+		stopWatch()
 		h.closeDomains()
 		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop
-	h.wg.Go(func() { h.maintain(life) })
+	h.wg.Go(func() {
+		defer stopWatch()
+		h.maintain(life)
+	})
 	return h, nil
 }
 
@@ -219,24 +229,26 @@ func (h *Hub) shareTail() {
 // maintain enforces retention every second and takes over what other nodes
 // or commands changed in the registry.
 func (h *Hub) maintain(ctx context.Context) {
-	stopWatch := h.engine.Registry().Watch(kindDomain, func() {
-		select {
-		case h.reload <- struct{}{}:
-		default:
-		}
-	})
-	defer stopWatch()
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
+	owed := false // a reload failed, and nobody will ask for it again
+	reload := func() {
+		err := h.load(ctx)
+		if err != nil && ctx.Err() == nil && !owed {
+			h.log.Warn("domains not reloaded, it is tried again", "error", err)
+		}
+		owed = err != nil
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.reload:
-			if err := h.load(ctx); err != nil && ctx.Err() == nil {
-				h.log.Warn("domains not reloaded", "error", err)
-			}
+			reload()
 		case <-second.C:
+			if owed {
+				reload()
+			}
 			now := h.now()
 			h.pieces.drop(func(p *Piece) bool { return now.Sub(p.used) > keptFor })
 			for _, d := range h.Domains() {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"crier/internal/engine"
 	"crier/internal/engine/memory"
@@ -66,10 +68,12 @@ func TestSettingsThatCannotBeAreNotKept(t *testing.T) {
 	}
 }
 
-// reluctant is an engine that fails at the step of a deletion that it is told.
+// reluctant is an engine that fails at the step that it is told.
 type reluctant struct {
 	engine.Engine
-	fails string
+	fails  string // set while nobody asks
+	failed int
+	listed func() // called when everything was listed, while nobody watches perhaps
 }
 
 type reluctantRegistry struct {
@@ -79,6 +83,7 @@ type reluctantRegistry struct {
 
 func (e *reluctant) fail(step string) error {
 	if e.fails == step {
+		e.failed++
 		return engine.ErrUnavailable
 	}
 	return nil
@@ -91,6 +96,19 @@ func (e *reluctant) Drop(ctx context.Context, domain string) error {
 		return err
 	}
 	return e.Engine.Drop(ctx, domain)
+}
+
+func (r reluctantRegistry) List(ctx context.Context, kind, after string, limit int) ([]engine.Entry, error) {
+	if err := r.e.fail("list"); err != nil {
+		return nil, err
+	}
+	entries, err := r.Registry.List(ctx, kind, after, limit)
+	if len(entries) == 0 && r.e.listed != nil {
+		listed := r.e.listed
+		r.e.listed = nil
+		listed()
+	}
+	return entries, err
 }
 
 func (r reluctantRegistry) Delete(ctx context.Context, kind, name string, expect engine.Version, fence *engine.Lease) error {
@@ -155,4 +173,46 @@ func TestDeletionWhileClosing(t *testing.T) {
 		wg.Wait()
 		<-d.Done()
 	}
+}
+
+// A reload that failed is made up for when the registry is there again, though
+// nothing else changes.
+func TestReloadThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := &reluctant{Engine: memory.New(memory.Config{})}
+		defer eng.Close()
+		h, _ := open(t, hub.Config{Engine: eng})
+		synctest.Wait()
+		eng.fails = "list"
+		if err := hub.CreateDomain(t.Context(), eng.Engine.Registry(), "shop", hub.Settings{}); err != nil { // by another node
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := h.Domain("shop"); eng.failed == 0 || !errors.Is(err, hub.ErrNoDomain) {
+			t.Fatalf("the reload did not fail: %v", err)
+		}
+		eng.fails = ""
+		time.Sleep(2 * time.Second)
+		if _, err := h.Domain("shop"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What another node changes while a hub opens is not missed.
+func TestChangeWhileOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := &reluctant{Engine: memory.New(memory.Config{})}
+		defer eng.Close()
+		eng.listed = func() {
+			if err := hub.CreateDomain(t.Context(), eng.Engine.Registry(), "shop", hub.Settings{}); err != nil {
+				t.Error(err)
+			}
+		}
+		h, _ := open(t, hub.Config{Engine: eng})
+		synctest.Wait()
+		if _, err := h.Domain("shop"); err != nil {
+			t.Error(err)
+		}
+	})
 }

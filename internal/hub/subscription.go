@@ -47,7 +47,7 @@ type Subscription struct {
 	domain *Domain
 	filter topic.Filter
 	waker  Waker
-	until  uint64 // where it ends; endless: nowhere
+	until  uint64 // where it ends; endless: nowhere. A log that falls back brings it forward, as rolled is set
 	closed atomic.Bool
 
 	// next is the lowest sequence number that may match and was not handed
@@ -253,17 +253,19 @@ func (s *Subscription) mark(seq uint64) bool {
 	return true
 }
 
-// rollBack takes a subscription that was told of more than the log now holds
-// back to the log's head; it reports whether that concerned it. old is the
-// log as it was. The caller holds the domain's write lock, before the tail is
-// reset.
-func (s *Subscription) rollBack(old, now engine.State) bool {
+// rollBack takes a subscription that was told of more than the log held when it
+// fell back to there; it reports whether that concerned it. old is the log as it
+// was. The caller holds the domain's write lock, before the tail is reset.
+func (s *Subscription) rollBack(old, now engine.State, to uint64) bool {
+	if s.ends() {
+		s.until = min(s.until, to) // there is nothing to wait for beyond
+	}
 	at := s.place()
-	if at <= now.Head {
+	if at <= to {
 		return false
 	}
-	s.rolled = &message.Gap{After: old.Position(at).String(), Resumed: now.Position(now.Head), Reason: message.NewEpoch}
-	s.floor.Store(now.Head)
+	s.rolled = &message.Gap{After: old.Position(at).String(), Resumed: now.Position(to), Reason: message.NewEpoch}
+	s.floor.Store(to)
 	s.next.Store(0)
 	return true
 }

@@ -100,6 +100,7 @@ type Stream struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	buf    *[]byte
+	owed   bool  // something was taken in since the last Flush
 	slow   int   // pieces that are yet to be small
 	failed error // of the first write that failed
 	unhook func() bool
@@ -136,6 +137,7 @@ func (s *Stream) Slow() bool { return s.slow > 0 }
 // Write takes p in. An error stays; it is [ErrStalled], [ErrGone], or the
 // cause with which the connection's context ended before p was written.
 func (s *Stream) Write(p []byte) error {
+	s.owed = true
 	large := len(p) > pieceFast/2 // goes out as it is, after what is gathered
 	if s.buf != nil && (large || len(*s.buf)+len(p) > cap(*s.buf)) {
 		if err := s.out(); err != nil {
@@ -164,7 +166,16 @@ func (s *Stream) Flush() error {
 	}
 	s.took(time.Since(began))
 	s.disarm()
+	s.owed = false
 	return nil
+}
+
+// Settle is Flush if something was taken in since the last one: before a wait.
+func (s *Stream) Settle() error {
+	if !s.owed {
+		return s.failed
+	}
+	return s.Flush()
 }
 
 // out writes the buffer and gives it back.

@@ -150,13 +150,14 @@ func (c *Conn) Context() context.Context {
 // End ends the connection with a cause.
 func (c *Conn) End(cause error) {
 	c.mu.Lock()
-	owner, serve := c.owner, c.serve
+	owner := c.owner
+	if owner == nil {
+		c.serve.cancel(cause) // under the lock, so that Detach sees it
+	}
 	c.mu.Unlock()
 	if owner != nil {
 		owner.End(cause)
-		return
 	}
-	serve.cancel(cause)
 }
 
 // Detach gives the connection to an owner: it does not end with its request

@@ -49,6 +49,9 @@ func (e *Engine) drop(domain string) error {
 	delete(e.replayed, domain)
 	delete(e.dirs, domain)
 	e.mu.Unlock()
+	if disk, ok := l.(*Log); ok {
+		disk.dropped.Store(true)
+	}
 	if open {
 		if err := l.close(); err != nil {
 			e.cfg.Logger.Warn("domain is dropped although its log was not closed well", "domain", domain, "error", err)

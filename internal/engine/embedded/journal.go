@@ -42,7 +42,7 @@ type journal struct {
 	stop   chan struct{}
 	wake   chan struct{} // capacity 1
 
-	writing sync.Mutex // one commit at a time
+	writing sync.Mutex // one commit at a time; taken before mu
 
 	mu     sync.Mutex // guards the fields below
 	open   map[*Log]span
@@ -215,9 +215,10 @@ func (j *journal) pass() error {
 	defer pace.Stop()
 	for _, l := range logs {
 		upTo := j.log.Written()
-		if err := l.seg.Sync(); err == nil {
+		switch err := l.seg.Sync(); {
+		case err == nil, l.dropped.Load(): // it may have been on its way here when it was dropped
 			j.settle(l, upTo)
-		} else if !errors.Is(err, seglog.ErrClosed) {
+		case !errors.Is(err, seglog.ErrClosed):
 			l.takeBack(err)
 		}
 		j.mu.Lock()
@@ -239,9 +240,32 @@ func (j *journal) pass() error {
 // shorten removes the segments that have nothing that is needed. done is how
 // many bytes there were when the pass began.
 func (j *journal) shorten(done int64) error {
+	upTo, err := j.settled(done)
+	if err != nil {
+		return err
+	}
+	return j.log.RemoveBefore(upTo)
+}
+
+// settled says up to which entry nothing is needed. If that is all of them, they
+// are in segments that can go. No commit is under way meanwhile: one that has
+// written its entries but not noted them yet needs them.
+func (j *journal) settled(done int64) (upTo uint64, err error) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
 	last := j.log.Written()
+	needed, empty := j.needed(last, done)
+	if empty {
+		err = j.log.Roll(j.log.Tag())
+	}
+	return needed - 1, err
+}
+
+// needed is the first entry up to last that is needed, last+1 if none is.
+func (j *journal) needed(last uint64, done int64) (needed uint64, empty bool) {
 	j.mu.Lock()
-	needed := last + 1
+	defer j.mu.Unlock()
+	needed = last + 1
 	for _, s := range j.open {
 		needed = min(needed, s.first)
 	}
@@ -251,19 +275,7 @@ func (j *journal) shorten(done int64) error {
 		j.bytes -= done
 		j.since = time.Now()
 	}
-	empty := needed > last && j.bytes == 0
-	j.mu.Unlock()
-	if empty {
-		j.writing.Lock()
-		defer j.writing.Unlock()
-		if j.log.Written() != last {
-			return nil // not empty any more
-		}
-		if err := j.log.Roll(j.log.Tag()); err != nil {
-			return err
-		}
-	}
-	return j.log.RemoveBefore(needed - 1)
+	return needed, needed > last && j.bytes == 0
 }
 
 // each calls fn for the entries, in order, until it fails.

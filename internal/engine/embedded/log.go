@@ -30,6 +30,8 @@ type Log struct {
 	fsync  atomic.Bool // the durability: fsync or async
 	marked atomic.Bool // the syncer knows that there is something to sync
 
+	dropped atomic.Bool // its domain was deleted, so that nothing of it is needed
+
 	history    sync.Mutex // one Trim or Forget at a time; guards oldestTime
 	oldestTime placeTime  // of the message behind the trim mark, as the last Trim saw it
 
@@ -186,10 +188,12 @@ func (l *Log) BeginEpoch(ctx context.Context) (message.Epoch, error) {
 	if err == nil {
 		e, err = l.beginEpoch()
 	}
+	if !e.IsZero() { // it has begun, whether its segment is there or not
+		l.bell.ring(engine.News{Head: l.readHead(), Changed: true})
+	}
 	if err != nil {
 		return message.Epoch{}, failed("begin epoch in domain "+l.domain, err)
 	}
-	l.bell.ring(engine.News{Head: l.readHead(), Changed: true})
 	return e, nil
 }
 

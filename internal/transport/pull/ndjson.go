@@ -106,7 +106,7 @@ func (s *lines) deliver() (done bool, err error) {
 			return false, transport.PollEnded(ctx, s.h.cfg.Hub, s.sub, err)
 		}
 		if b.Empty() {
-			return false, nil
+			return false, s.out.Settle() // what was replayed is not flushed piece by piece
 		}
 		if err := s.write(b); err != nil {
 			return false, err

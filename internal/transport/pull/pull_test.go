@@ -1,6 +1,7 @@
 package pull_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"crier/internal/engine"
+	"crier/internal/hub"
 	"crier/internal/message"
 	"crier/internal/transport"
 	"crier/internal/transport/pull"
@@ -415,4 +417,35 @@ func (w *measuringWriter) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// History that is not in memory is there at once, however little it is.
+func TestLinesOutOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLines(t, pull.NDJSONOptions{})
+		s.Publish("b", "of another topic")
+		s.Publish("a", "one", "two", "three")
+		main, err := s.Hub.Domain(hub.Main)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := main.Forget(t.Context(), "b"); err != nil { // after which the store has the word
+			t.Fatal(err)
+		}
+		began := time.Now()
+		resp, err := s.client.Get(s.URL(transporttest.Options{Patterns: []string{"a"}, Since: "earliest"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		for i := range 3 {
+			if !lines.Scan() || len(lines.Bytes()) == 0 {
+				t.Fatalf("line %d is %q, %v", i, lines.Text(), lines.Err())
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"crier/internal/engine"
+	"crier/internal/hub"
 	"crier/internal/message"
 	"crier/internal/transport/sse"
 	"crier/internal/transport/transporttest"
@@ -197,4 +198,28 @@ func (w *countingWriter) Flush()              { w.flushes++ }
 func (w *countingWriter) Write(p []byte) (int, error) {
 	w.writes++
 	return w.body.Write(p)
+}
+
+// History that is not in memory is there at once, however little it is.
+func TestHistoryOutOfTheStore(t *testing.T) {
+	for _, d := range []driver{{}, {http2: true}, {wire: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			e := transporttest.NewEnv(t, d, 0)
+			e.Publish("b", "of another topic")
+			e.Publish("a", "one", "two", "three")
+			main, err := e.Hub.Domain(hub.Main)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := main.Forget(t.Context(), "b"); err != nil { // after which the store has the word
+				t.Fatal(err)
+			}
+			began := time.Now()
+			_, read := raw(t, e, transporttest.Options{Patterns: []string{"a"}, Since: "earliest"})
+			read(5)
+			if took := time.Since(began); took > 0 {
+				t.Errorf("%+v: it took %v", d, took)
+			}
+		})
+	}
 }

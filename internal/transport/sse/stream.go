@@ -114,7 +114,7 @@ func (s *stream) deliver() error {
 			return transport.PollEnded(ctx, s.h.cfg.Hub, s.sub, err)
 		}
 		if b.Empty() {
-			return nil
+			return s.out.Settle() // what was replayed is not flushed piece by piece
 		}
 		if err := s.write(b); err != nil {
 			return err
