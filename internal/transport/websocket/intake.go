@@ -27,6 +27,7 @@ type intake struct {
 	decoder frame.Decoder
 	control bucket
 	closed  bool     // nothing more is taken
+	refused bool     // a message was: no other is taken, but the peer's close frame is waited for
 	waiting *request // there is no room for it
 	left    []byte   // came after it
 }
@@ -92,9 +93,13 @@ func (in *intake) event(ev frame.Event) {
 		// Everything that the peer asked for before is carried out first.
 		in.submit(request{closing: ev.Code})
 	default:
+		if in.refused {
+			return
+		}
 		take, e := in.mode.admit(ev.Op)
 		if e != nil {
-			in.finish(*e)
+			in.refused = true
+			in.to.end(*e)
 			return
 		}
 		if take {

@@ -69,8 +69,11 @@ func (c *wired) pinged(payload []byte) {
 	c.Schedule()
 }
 
-// peerFinished implements [hearer].
-func (c *wired) peerFinished() { c.parted = true }
+// peerFinished implements [hearer]. A goodbye may wait for it.
+func (c *wired) peerFinished() {
+	c.parted = true
+	c.Schedule()
+}
 
 // submit implements [hearer].
 func (c *wired) submit(r request) bool {

@@ -129,6 +129,12 @@ func (c *wiredSession) Turn(*wire.Worker) {
 	c.Schedule()
 }
 
+// peerFinished implements [hearer]. A goodbye may wait for it.
+func (c *wiredSession) peerFinished() {
+	c.socket.peerFinished()
+	c.Schedule()
+}
+
 // hear goes on with what waited for room.
 func (c *wiredSession) hear() {
 	if c.in.waiting != nil && c.in.goOn() {
