@@ -26,7 +26,8 @@ type socket struct {
 	format Format
 	cause  atomic.Pointer[error] // why it should end
 
-	ending   bool // the last words are written, or being written
+	ending   bool // the time for the last words runs
+	said     bool // the last words are written, or being written
 	stalling bool // the time that was set is that of a peer that takes nothing
 	due      bool // a beat is, when all else is written
 
@@ -214,8 +215,8 @@ func (s *socket) end(cause error, due bool) {
 		return
 	}
 	done, err := s.flow.WriteRest(&s.Socket)
-	if err == nil && done && !s.ending {
-		s.ending = true
+	if err == nil && done && !s.said {
+		s.said = true
 		err = s.flow.WriteOwn(&s.Socket, s.format.AppendBye(nil, s.place(), cause))
 		done = !s.flow.Rest()
 	}
@@ -223,8 +224,10 @@ func (s *socket) end(cause error, due bool) {
 		s.gone(cause)
 		return
 	}
-	s.ending = true
-	s.At(hurry)
+	if !s.ending { // it is not put off by what the peer takes meanwhile
+		s.ending = true
+		s.At(hurry)
+	}
 }
 
 // place is the place that the peer may be told of now.
