@@ -1,6 +1,7 @@
 package realizehit_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -99,6 +100,7 @@ type nodeOptions struct {
 	origins []string
 	anybody bool
 	pings   time.Duration
+	lease   time.Duration // 0: a short one
 }
 
 func startNode(t *testing.T, o nodeOptions) *node {
@@ -133,7 +135,7 @@ func startNode(t *testing.T, o nodeOptions) *node {
 	}
 	if o.redis != "" {
 		n.redis, err = realizehit.OpenRedis(t.Context(), realizehit.RedisConfig{
-			URL: "redis://" + o.redis, Domain: n.domain, Registry: eng.Registry(), Lease: lease,
+			URL: "redis://" + o.redis, Domain: n.domain, Registry: eng.Registry(), Lease: cmp.Or(o.lease, lease),
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -181,6 +181,25 @@ func TestSharedLog(t *testing.T) {
 	onB.quiet()
 }
 
+// TestOthersAreToldAtOnce subscribes at the node that does not listen: the one
+// that does tells it as soon as that is in force, and not when it next looks by
+// itself.
+func TestOthersAreToldAtOnce(t *testing.T) {
+	addr := redistest.Addr(t)
+	eng := memory.New(memory.Config{})
+	t.Cleanup(func() { _ = eng.Close() })
+	o := nodeOptions{redis: addr, engine: eng, lease: time.Minute} // each looks every 15 s by itself
+	startNode(t, o).ready()
+	onB := startNode(t, o).ready().socket()
+	for range 5 {
+		began := time.Now()
+		onB.subscribe(fmt.Sprintf(`{"%s":"x"}`, fresh()))
+		if took := time.Since(began); took > 2*time.Second { // it is answered after 3 s in any case
+			t.Fatalf("it took %v", took)
+		}
+	}
+}
+
 // TestRedisAway has Redis go and come back: sockets stay, what is posted
 // meanwhile is delivered here and published later, and what others publish
 // afterwards is heard.

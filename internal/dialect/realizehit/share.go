@@ -138,8 +138,8 @@ func (s *share) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer s.leave()
+	changed := s.redis.wants.next()
 	for {
-		changed := s.redis.wants.next()
 		select {
 		case <-ctx.Done():
 			return
@@ -147,6 +147,7 @@ func (s *share) run(ctx context.Context) {
 		case <-s.bell:
 		case <-changed:
 		}
+		changed = s.redis.wants.next() // what changes while it looks is for the next look
 		s.look(ctx)
 		select {
 		case <-ctx.Done():
