@@ -35,6 +35,7 @@ type share struct {
 
 	mu      sync.Mutex // guards the fields below
 	until   time.Time  // this node listens until then
+	on      bool       // it was told so when that was set, and not that it is over
 	change  chan struct{}
 	known   bool   // the lease was asked for, so that it is known who listens
 	inForce uint64 // version of this node's wants that another listens for
@@ -116,9 +117,10 @@ func (s *share) settled(name string, version uint64) bool {
 func (s *share) setUntil(t time.Time) {
 	s.mu.Lock()
 	now := time.Now()
-	changed := now.Before(s.until) != now.Before(t)
+	on := now.Before(t)
+	changed := now.Before(s.until) != on || s.on != on // the lease may have run out meanwhile
 	news := changed || !s.known
-	s.until, s.known = t, true
+	s.until, s.on, s.known = t, on, true
 	if changed {
 		close(s.change)
 		s.change = make(chan struct{})
