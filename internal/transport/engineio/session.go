@@ -179,7 +179,7 @@ func (s *Session) finish() {
 		label = "protocol"
 	}
 	s.srv.cfg.Table.Metrics().Ended.WithLabelValues(transportName, label).Inc()
-	s.srv.cfg.Logger.Debug("session ended", "connection", s.conn.ID, "reason", label, "cause", s.cause)
+	s.srv.cfg.Logger.Debug("session ended", "connection", s.conn.ID(), "reason", label, "cause", s.cause)
 }
 
 // over reports whether the session has ended.

@@ -177,6 +177,9 @@ func (c *wired) noteMoved() {
 func (c *wired) plan() {
 	now := c.age()
 	wait := c.vigil.wait(now)
+	if c.flow.Rest() && c.vigil.open == 0 { // a ping that is due has to wait for it
+		wait = c.vigil.nextBeat - now
+	}
 	if c.moved != 0 {
 		wait = min(wait, c.moved+c.srv.cfg.Stall-now)
 	}
