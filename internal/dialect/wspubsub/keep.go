@@ -75,19 +75,30 @@ func (t *Topics) each(ctx context.Context, fn func(name string, e entry, v engin
 }
 
 // follow looks at the topics that other nodes may have changed: theirs that
-// have subscribers here, and ours that they took over.
+// have subscribers here, and ours that they took over. And at ours that this
+// node does not know of: whoever wrote them was not told that it had.
 func (t *Topics) follow(ctx context.Context) error {
 	there := map[string]engine.Version{}
 	foreign := false
+	var ours []string
 	if err := t.each(ctx, func(name string, e entry, v engine.Version) {
 		there[name] = v
-		foreign = foreign || e.Node != t.cfg.Node
+		if e.Node == t.cfg.Node {
+			ours = append(ours, name)
+		} else {
+			foreign = true
+		}
 	}); err != nil {
 		return err
 	}
 	var stale []string
 	t.mu.Lock()
 	t.foreign = foreign
+	for _, name := range ours {
+		if s := t.all[name]; s == nil || !s.started() && s.turns == 0 {
+			stale = append(stale, name)
+		}
+	}
 	for name, s := range t.all {
 		if s.started() && s.turns == 0 && there[name] != s.version {
 			stale = append(stale, name)

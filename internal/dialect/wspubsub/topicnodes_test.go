@@ -34,6 +34,23 @@ func TestNodes(t *testing.T) {
 	})
 }
 
+// TestAnswerIsLost: a topic that a publisher started and was not told of is not
+// owned for ever, at whatever node the publisher tries again: it has its grace.
+func TestAnswerIsLost(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.open("a"), w.open("b")
+		defer shut(a)
+		defer shut(b)
+		w.reg.lost.Store(true)
+		if _, err := a.Own(context.Background(), "d/t", &conn{}); !errors.Is(err, engine.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		time.Sleep(grace + 5*time.Second)
+		w.notStarted(b, "d/t")
+		w.own(b, "d/t")
+	})
+}
+
 // TestNodeIsGone: its topics are adopted, with the full grace.
 func TestNodeIsGone(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -23,6 +23,7 @@ const grace = 10 * time.Second
 type registry struct {
 	engine.Registry
 	away   atomic.Bool
+	lost   atomic.Bool // the next put is done, and its answer does not come
 	before atomic.Pointer[func(call, name string)]
 	writes atomic.Int64
 }
@@ -51,7 +52,11 @@ func (r *registry) Put(ctx context.Context, kind, name string, value []byte, exp
 		return 0, err
 	}
 	r.writes.Add(1)
-	return r.Registry.Put(ctx, kind, name, value, expect, fence)
+	v, err := r.Registry.Put(ctx, kind, name, value, expect, fence)
+	if err == nil && r.lost.Swap(false) {
+		return 0, fmt.Errorf("%w: test", engine.ErrUnavailable)
+	}
+	return v, err
 }
 
 func (r *registry) Delete(ctx context.Context, kind, name string, expect engine.Version, fence *engine.Lease) error {
