@@ -83,6 +83,7 @@ type Keys struct {
 	cfg     Config
 	pool    *pgxpool.Pool
 	inUse   keys.InUse
+	life    context.Context // ends with Close
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	wake    chan struct{} // capacity 1: somebody asks
@@ -127,9 +128,8 @@ func Open(ctx context.Context, cfg Config) (*Keys, error) {
 		return nil, fmt.Errorf("open PostgreSQL: %w", err)
 	}
 	k := &Keys{cfg: cfg, pool: pool, wake: make(chan struct{}, 1), waiting: map[keys.Print]*question{}, known: newMemory()}
-	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	k.stop = stop
-	k.running.Go(func() { k.run(life) })
+	k.life, k.stop = context.WithCancel(context.WithoutCancel(ctx))
+	k.running.Go(func() { k.run(k.life) })
 	return k, nil
 }
 
@@ -211,6 +211,8 @@ func (k *Keys) ask(ctx context.Context, pair keys.Pair) (string, error) {
 	select {
 	case <-q.done:
 		return q.id, q.err
+	case <-k.life.Done():
+		return "", k.life.Err()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

@@ -236,6 +236,17 @@ func TestDatabaseComesLate(t *testing.T) {
 	}
 }
 
+// Whoever asks after the end is told, and does not wait for nobody.
+func TestAskedAfterClose(t *testing.T) {
+	k, _, _ := open(t, pgkeys.Config{URL: "postgres://127.0.0.1:1/none"})
+	k.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := k.Check(ctx, "d", secret); !errors.Is(err, keys.ErrUnavailable) || ctx.Err() != nil {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+}
+
 func TestBadURL(t *testing.T) {
 	for _, url := range []string{"", "mysql://x", "postgres://user:pa ss%zz@host/db", "host=localhost password=hunter2"} {
 		if _, err := pgkeys.Open(t.Context(), pgkeys.Config{URL: url}); err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "pa ss") {
