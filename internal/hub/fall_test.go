@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"crier/internal/engine"
@@ -181,4 +182,57 @@ func TestLogFallsWhileSubscribing(t *testing.T) {
 			t.Fatal("nothing came; the subscription waits for numbers that are gone")
 		}
 	}
+}
+
+// What rang before a log fell back says nothing of the log as it is then: what
+// comes after is told at once.
+func TestNewsAfterLogFell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFalling(t)
+		_, d := open(t, hub.Config{Engine: e})
+		news := hub.NewSignal()
+		s, err := d.Subscribe(t.Context(), hub.Options{Filter: filter(t, "a"), Waker: news})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		next := func() (b hub.Batch) {
+			t.Helper()
+			for {
+				if err := s.Poll(t.Context(), &b, 0, 0); err != nil {
+					t.Fatal(err)
+				}
+				if !b.Empty() {
+					return b
+				}
+				<-news
+			}
+		}
+		publish(t, d, "a", "6")
+		if b := next(); len(b.Entries) != 1 {
+			t.Fatalf("%+v", b)
+		}
+		time.Sleep(time.Minute + time.Second) // the log is probed, with the head that it has
+		e.log.fall()
+		if b := next(); b.Gap == nil {
+			t.Fatalf("%+v, want a gap", b)
+		}
+		time.Sleep(time.Minute)
+		began := time.Now()
+		for _, text := range []string{"3", "4", "5", "6", "7"} {
+			var b hub.Batch
+			if err := s.Poll(t.Context(), &b, 0, 0); err != nil || !b.Empty() {
+				t.Fatalf("%+v, %v, want nothing", b, err)
+			}
+			publish(t, d, "a", text)
+			<-news
+			b = next()
+			if len(b.Entries) != 1 || string(b.Entries[0].Data) != text {
+				t.Fatalf("%+v, want %s", b, text)
+			}
+			if took := time.Since(began); took > 0 {
+				t.Fatalf("%s came after %v", text, took)
+			}
+		}
+	})
 }

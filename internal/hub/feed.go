@@ -124,7 +124,7 @@ func (b *newsBox) unread() {
 func (d *Domain) feed(ctx context.Context) {
 	probe := time.NewTimer(d.hub.probe)
 	defer probe.Stop()
-	var probed uint64 // the head that the last probe saw
+	var probed, fallen uint64 // the head that the last probe saw, and how often the log had fallen before that
 	for {
 		probe.Reset(d.hub.probe)
 		select {
@@ -134,8 +134,11 @@ func (d *Domain) feed(ctx context.Context) {
 			// News may be on its way while the log is asked; what is still
 			// missing a whole probe later was lost.
 			d.feeding.Lock()
-			d.catchUp(ctx, probed)
+			if d.fallen() == fallen { // else that head may be beyond the log's end
+				d.catchUp(ctx, probed)
+			}
 			d.feeding.Unlock()
+			fallen = d.fallen()
 			state, err := d.refresh(ctx)
 			if err != nil && ctx.Err() == nil {
 				d.hub.log.Debug("log not probed", "domain", d.name, "error", err)
@@ -272,6 +275,13 @@ func (d *Domain) catchUp(ctx context.Context, upTo uint64) {
 		d.advance(head+1, d.whole(page, head))
 		head = page.Next
 	}
+}
+
+// fallen counts how often the log fell back.
+func (d *Domain) fallen() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.rollbacks
 }
 
 func (d *Domain) tailHead() uint64 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,8 +72,8 @@ func TestSettingsThatCannotBeAreNotKept(t *testing.T) {
 // reluctant is an engine that fails at the step that it is told.
 type reluctant struct {
 	engine.Engine
-	fails  string // set while nobody asks
-	failed int
+	fails  atomic.Value // string: the step
+	failed atomic.Int64
 	listed func() // called when everything was listed, while nobody watches perhaps
 }
 
@@ -82,8 +83,8 @@ type reluctantRegistry struct {
 }
 
 func (e *reluctant) fail(step string) error {
-	if e.fails == step {
-		e.failed++
+	if e.fails.Load() == step {
+		e.failed.Add(1)
 		return engine.ErrUnavailable
 	}
 	return nil
@@ -132,7 +133,7 @@ func TestDeletionThatFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			publish(t, d, "orders", "of the old shop")
-			eng.fails = step
+			eng.fails.Store(step)
 			if err := h.DropDomain(t.Context(), "shop"); !errors.Is(err, engine.ErrUnavailable) {
 				t.Fatalf("the deletion failed with %v", err)
 			}
@@ -145,7 +146,7 @@ func TestDeletionThatFails(t *testing.T) {
 			if err != nil || again.OwnSettings() != own {
 				t.Fatalf("after it failed the domain is %+v, %v; want that it can be deleted again", again, err)
 			}
-			eng.fails = ""
+			eng.fails.Store("")
 			if err := h.DropDomain(t.Context(), "shop"); err != nil {
 				t.Fatal(err)
 			}
@@ -183,15 +184,15 @@ func TestReloadThatFails(t *testing.T) {
 		defer eng.Close()
 		h, _ := open(t, hub.Config{Engine: eng})
 		synctest.Wait()
-		eng.fails = "list"
+		eng.fails.Store("list")
 		if err := hub.CreateDomain(t.Context(), eng.Engine.Registry(), "shop", hub.Settings{}); err != nil { // by another node
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if _, err := h.Domain("shop"); eng.failed == 0 || !errors.Is(err, hub.ErrNoDomain) {
+		if _, err := h.Domain("shop"); eng.failed.Load() == 0 || !errors.Is(err, hub.ErrNoDomain) {
 			t.Fatalf("the reload did not fail: %v", err)
 		}
-		eng.fails = ""
+		eng.fails.Store("")
 		time.Sleep(2 * time.Second)
 		if _, err := h.Domain("shop"); err != nil {
 			t.Error(err)
