@@ -149,7 +149,7 @@ func TestFiltersAreShared(t *testing.T) {
 		return &got.Patterns()[0]
 	}
 	for _, patterns := range [][]string{{"a/b"}, {"a/*"}, {"**"}, {"a", "b/**"}} {
-		if first(patterns...) != first(patterns...) {
+		if one, other := first(patterns...), first(patterns...); one != other {
 			t.Errorf("%v is in memory twice", patterns)
 		}
 	}

@@ -39,25 +39,25 @@ type ring struct {
 // operation is struct iocb of linux/aio_abi.h on machines that are little
 // endian.
 type operation struct {
-	data     uint64
-	key      uint32
-	rwFlags  uint32
-	opcode   uint16
-	priority int16
-	fd       uint32
-	buf      uint64
-	bytes    uint64
-	offset   int64
-	_        uint64
-	flags    uint32
-	bell     uint32
+	_      uint64 // data, that the event has again
+	_      uint32 // key
+	_      uint32 // rw_flags
+	opcode uint16
+	_      int16 // priority
+	fd     uint32
+	_      uint64 // buf
+	_      uint64 // nbytes
+	_      int64  // offset
+	_      uint64
+	flags  uint32
+	bell   uint32
 }
 
 // event is struct io_event.
 type event struct {
-	data, object uint64
-	result       int64
-	_            int64
+	_, _   uint64 // data, and the operation
+	result int64
+	_      int64
 }
 
 // Of linux/aio_abi.h; the kernel syncs so since 4.18.
