@@ -68,6 +68,17 @@ func queryToken(query string) (token string, err error) {
 	return token, nil
 }
 
+// PathOf gives a request's path escaped as it came, so that it can be split at
+// its slashes before it is decoded. [url.URL.EscapedPath] does not where a byte
+// is not escaped that should be, such as those beyond ASCII: it escapes the
+// decoded path then, in which an encoded slash is one like any other.
+func PathOf(r *http.Request) string {
+	if r.URL.RawPath != "" {
+		return r.URL.RawPath
+	}
+	return r.URL.EscapedPath()
+}
+
 // checkToken lets only the characters of RFC 6750, section 2.1, through.
 func checkToken(token string) error {
 	if len(token) > MaxToken {

@@ -83,7 +83,7 @@ func New(cfg Config) *API {
 // ServeHTTP serves /t/… and the page at /. Paths are taken as they came:
 // never cleaned, never redirected.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.EscapedPath()
+	path := access.PathOf(r)
 	if len(path) >= len(Prefix) && path[:len(Prefix)] == Prefix {
 		a.serveTopic(w, r, path)
 		return

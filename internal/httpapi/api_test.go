@@ -365,3 +365,21 @@ func TestFrontPage(t *testing.T) {
 		t.Fatal(a.header)
 	}
 }
+
+// TestRawBytesInPath: bytes beyond ASCII that came as they are do not make a
+// segment of an encoded slash in the same path.
+func TestRawBytesInPath(t *testing.T) {
+	w := start(t, options{})
+	for path, want := range map[string]string{
+		"/t/main/gr\xc3\xbcn":       `201 Created`,
+		"/t/main/gr\xc3\xbcn%2Fb":   `400 Bad Request`,
+		"/t/main/a%2Fb/\"":          `400 Bad Request`,
+		"/t%2Fmain/gr\xc3\xbcn":     `404 Not Found`,
+		"/t/main%2Fa/gr\xc3\xbcn/b": `400 Bad Request`,
+	} {
+		got := w.talk().say(raw("x", "POST "+path+" HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1"))
+		if !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+			t.Errorf("%q is answered %s", path, got)
+		}
+	}
+}

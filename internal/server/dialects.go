@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"crier/internal/access"
 	"crier/internal/dialect"
 	"crier/internal/dialect/qri"
 	"crier/internal/dialect/qri/notice"
@@ -26,7 +27,7 @@ type paths struct {
 }
 
 func (d *paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.EscapedPath()
+	path := access.PathOf(r)
 	for _, h := range d.dialects {
 		if h.Serves(path) {
 			h.ServeHTTP(w, r)

@@ -97,7 +97,7 @@ func (d *Dialect) Serves(path string) bool { return path == "/messages" || path 
 // Handler serves the paths of the dialect, and leaves all others to next.
 func (d *Dialect) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if d.Serves(r.URL.EscapedPath()) {
+		if d.Serves(access.PathOf(r)) {
 			d.ServeHTTP(w, r)
 			return
 		}
@@ -111,7 +111,7 @@ func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.cfg.Access.CORS(w.Header(), r)
 	var err error
 	allow := "POST"
-	switch path := r.URL.EscapedPath(); {
+	switch path := access.PathOf(r); {
 	case path == "/messages" && r.Method == http.MethodGet:
 		err = d.list(w, r)
 	case path == "/messages" && r.Method == http.MethodPost:

@@ -82,7 +82,7 @@ const (
 // ServeHTTP serves the paths that [QRI.Serves] says.
 func (q *QRI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	switch r.URL.EscapedPath() {
+	switch access.PathOf(r) {
 	case pathStream:
 		q.stream(w, r)
 	case pathBackdoor:

@@ -84,7 +84,7 @@ func (d *Dialect) Close() { d.sockets.Close() }
 // Handler serves the paths of the dialect, and leaves all others to next.
 func (d *Dialect) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := r.URL.EscapedPath()
+		path := access.PathOf(r)
 		switch {
 		case path == "/ws" || path == "/ws/":
 			d.sockets.ServeHTTP(w, r)

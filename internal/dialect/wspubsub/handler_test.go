@@ -262,6 +262,8 @@ func TestPaths(t *testing.T) {
 		"/ws/pub/k/d/t":   403,
 		"/ws/sub/d":       404,
 		"/ws/sub/d/t":     404,
+
+		"/ws/pub/k/\xc3\xa4/a%2Fb": 403, // bytes that are not escaped change nothing of the others
 	} {
 		if got := s.status(path); got != want {
 			t.Errorf("%s: %d, want %d", path, got, want)

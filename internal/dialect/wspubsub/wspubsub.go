@@ -76,7 +76,7 @@ func (*Handler) Serves(path string) bool {
 
 // ServeHTTP serves the paths that [Handler.Serves] says.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.EscapedPath()
+	path := access.PathOf(r)
 	var err error
 	if rest, ok := strings.CutPrefix(path, prefixPub); ok {
 		err = h.publish(w, r, rest)
