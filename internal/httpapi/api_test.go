@@ -51,17 +51,23 @@ type options struct {
 	idle    time.Duration // between two requests
 	fast    bool          // publishers are served by a loop
 	starts  bool          // the log can be appended to without waiting
+
+	registry bool // the registry can be away
+	keyCache int  // keys that are remembered; 0: the default
 }
 
 func start(t *testing.T, o options) *world {
 	t.Helper()
 	w := &world{t: t, engine: &faulty{Engine: memory.New(memory.Config{}), starts: o.starts}}
 	t.Cleanup(func() { _ = w.engine.Close() })
+	if o.registry {
+		w.engine.registry = &faultyRegistry{Registry: w.engine.Engine.Registry()}
+	}
 	origins, err := access.NewOrigins(o.origins)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.access, err = access.New(t.Context(), access.Config{Registry: w.engine.Registry(), Origins: origins}); err != nil {
+	if w.access, err = access.New(t.Context(), access.Config{Registry: w.engine.Registry(), Origins: origins, KeyCache: o.keyCache}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.access.Close)

@@ -18,9 +18,31 @@ type faulty struct {
 	starts bool        // its logs are a Starter
 	late   chan error  // what came of one that went on; to be made by the test
 
+	registry *faultyRegistry // nil: the engine's
+
 	mu   sync.Mutex
 	gate chan struct{} // appends wait for it to be closed
 	held chan struct{} // told when one waits
+}
+
+// faultyRegistry is a registry that can be away.
+type faultyRegistry struct {
+	engine.Registry
+	away atomic.Bool
+}
+
+func (r *faultyRegistry) Get(ctx context.Context, kind, name string) (engine.Entry, error) {
+	if r.away.Load() {
+		return engine.Entry{}, engine.ErrUnavailable
+	}
+	return r.Registry.Get(ctx, kind, name)
+}
+
+func (f *faulty) Registry() engine.Registry {
+	if f.registry != nil {
+		return f.registry
+	}
+	return f.Engine.Registry()
 }
 
 // hold makes appends wait until release.

@@ -92,7 +92,11 @@ func (a *API) adopt(w http.ResponseWriter, r *http.Request, t target, who *acces
 // lastAnswer is how long a connection that ends may take for its answer.
 const lastAnswer = time.Second
 
+// enter puts a connection on the list. Its key is held meanwhile: one that
+// nobody holds may be forgotten when many others are used, and then its end is
+// not noticed.
 func (l *loop) enter(s *publisher) {
+	s.letGo = s.who.OnEnd(func(error) {}) // publish asks
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[s] = struct{}{}
@@ -101,6 +105,7 @@ func (l *loop) enter(s *publisher) {
 
 // leave takes a connection off the list; twice is no harm.
 func (l *loop) leave(s *publisher) {
+	s.letGo()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, there := l.open[s]; !there {

@@ -28,6 +28,7 @@ type publisher struct {
 	host          string
 	authorization string
 	returns       int
+	letGo         func() // of who, which is watched while it is held
 
 	begun  []byte // was read and is of no request yet
 	rest   []byte // of an answer that the socket did not take

@@ -450,3 +450,30 @@ func TestPipelinedMix(t *testing.T) {
 		}
 	}
 }
+
+// TestLoopRevokedAmongMany: a key that publishes on a loop is not forgotten
+// when many others are used, so its end is noticed.
+func TestLoopRevokedAmongMany(t *testing.T) {
+	w := start(t, options{fast: true, starts: true, keyCache: 1})
+	key, secret, err := w.access.Keys().Create(t.Context(), access.KeySpec{Name: "k", Domain: "main", Publish: patterns(t, "a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyed := w.talk()
+	with := hi("Authorization: Bearer " + secret)
+	for range 2 {
+		if got := keyed.say(with); !strings.HasPrefix(got, "HTTP/1.1 201") {
+			t.Fatal(got)
+		}
+	}
+	for range 2 {
+		other := w.key(access.KeySpec{Domain: "main", Publish: patterns(t, "a")})
+		w.publish("/t/main/a", "x", "Authorization: Bearer "+other)
+	}
+	if _, err := w.access.Keys().Revoke(t.Context(), key.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := keyed.say(with); !strings.HasPrefix(got, "HTTP/1.1 401") {
+		t.Errorf("revoked: %s", got)
+	}
+}
