@@ -116,3 +116,15 @@ func TestBadHandshakes(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamWhileKeysCannotBeChecked: an EventSource gives up for good at a
+// 503, so it is asked to come back.
+func TestStreamWhileKeysCannotBeChecked(t *testing.T) {
+	w := start(t, options{registry: true})
+	secret := w.key(access.KeySpec{Domain: "main", Subscribe: patterns(t, "**")})
+	w.engine.registry.away.Store(true)
+	w.do("GET", "/t/main/a", "", "Authorization: Bearer "+secret).want(t, 503, "cannot be looked up")
+	a := w.do("GET", "/t/main/a", "", "Authorization: Bearer "+secret, "Accept: text/event-stream")
+	a.want(t, 200, "retry:", "crier-restart")
+	w.do("POST", "/t/main/a", "x", "Authorization: Bearer "+secret, "Accept: text/event-stream").want(t, 503)
+}

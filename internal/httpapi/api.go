@@ -128,7 +128,7 @@ func (a *API) serveTopic(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	who, err := a.Access.Authenticate(r)
 	if err != nil {
-		a.refuse(w, r, a.denied(err))
+		a.refuseListener(w, r, a.denied(err))
 		return
 	}
 	switch r.Method {

@@ -52,7 +52,7 @@ func (a *API) listen(w http.ResponseWriter, r *http.Request, t target, who *acce
 		p = a.startAt(&l, r.Header, query, opts.byDefault)
 	}
 	if p != nil {
-		a.refuse(w, r, p)
+		a.refuseListener(w, r, p)
 		return
 	}
 	conn, err := a.Table.Open(r.Context(), a.info(r, rep.transport(), t.domain, who))

@@ -12,6 +12,7 @@ import (
 	"crier/internal/hub"
 	"crier/internal/problem"
 	"crier/internal/transport"
+	"crier/internal/transport/websocket"
 )
 
 // refuse answers with a problem, and counts it.
@@ -21,6 +22,21 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem.Problem)
 		hurry(w, a.Limits.BodyTime) // net/http reads on, and would wait for ever
 	}
 	problem.Write(w, r, p)
+}
+
+// refuseListener is refuse, but for an EventSource that cannot be served now:
+// it gives up for good at any status but 200, so it is asked to come back.
+func (a *API) refuseListener(w http.ResponseWriter, r *http.Request, p *problem.Problem) {
+	if p.Status == http.StatusServiceUnavailable && wantsStream(r) {
+		a.SSE.Restart(w, r)
+		return
+	}
+	a.refuse(w, r, p)
+}
+
+// wantsStream reports whether a request is an EventSource's.
+func wantsStream(r *http.Request) bool {
+	return r.Method == http.MethodGet && !websocket.IsUpgrade(r) && negotiate(r.Header.Values("Accept")) == asSSE
 }
 
 // method bounds what a metric's label can be.

@@ -36,7 +36,7 @@ func (s *seat) leave() {
 // busy answers a request that found no seat.
 func (a *API) busy(w http.ResponseWriter, r *http.Request) {
 	a.Metrics.Refused.WithLabelValues("busy").Inc()
-	if r.Method == http.MethodGet && negotiate(r.Header.Values("Accept")) == asSSE {
+	if wantsStream(r) {
 		a.SSE.Restart(w, r)
 		return
 	}
