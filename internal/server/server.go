@@ -145,7 +145,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.door = newDoor(s.cfg.MaxHandshakes, s.cfg.HeadTimeout, s.metrics, s.table.Metrics().Refused, s.log)
 	s.public = &http.Server{
-		Handler:           s.publicHandler(dialects),
+		Handler:           inTime(s.publicHandler(dialects), bodyTime),
 		ConnState:         s.door.follow,
 		ConnContext:       httpapi.ConnContext,
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
@@ -164,7 +164,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.operator = &http.Server{
-		Handler:           manage,
+		Handler:           inTime(manage, bodyTime),
 		ReadHeaderTimeout: s.cfg.HeadTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    int(s.cfg.MaxHeader),

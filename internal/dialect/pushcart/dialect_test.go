@@ -3,7 +3,10 @@ package pushcart_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -376,5 +379,32 @@ func TestManyMessages(t *testing.T) {
 	}
 	if all, _ := n.list("?limit=1234&since=" + all[99].ID); len(all) != 1234 || all[0].N != 100 {
 		t.Errorf("%d from %d", len(all), all[0].N)
+	}
+}
+
+// slowly is the connection of somebody who does not send what was announced.
+type slowly struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (s *slowly) SetReadDeadline(t time.Time) error {
+	s.deadline = t
+	return nil
+}
+
+func (s *slowly) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+// TestBodyThatDoesNotCome: net/http reads what is left of a body before it
+// answers, so the deadline stays when it is over.
+func TestBodyThatDoesNotCome(t *testing.T) {
+	n := newNode(t, nil)
+	s := &slowly{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest("POST", "/messages", s)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-App-Token", n.appToken)
+	n.dialect.ServeHTTP(s, r)
+	if s.Code != http.StatusBadRequest || s.deadline.IsZero() {
+		t.Errorf("answered %d, deadline %v", s.Code, s.deadline)
 	}
 }

@@ -33,7 +33,9 @@ func body(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyWait)) // what cannot be waited for needs none
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
-	_ = rc.SetReadDeadline(time.Time{})
+	if err == nil { // else net/http, which reads what is left, would wait for ever
+		_ = rc.SetReadDeadline(time.Time{})
+	}
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return nil, tooLong
 	}

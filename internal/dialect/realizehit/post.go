@@ -118,7 +118,9 @@ func (d *Dialect) read(w http.ResponseWriter, r *http.Request) (publication, err
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyWait))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = rc.SetReadDeadline(time.Time{})
+	if err == nil { // else net/http, which reads what is left, would wait for ever
+		_ = rc.SetReadDeadline(time.Time{})
+	}
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return p, tooLong
 	}

@@ -253,7 +253,9 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request) (status int, 
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyWait))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = rc.SetReadDeadline(time.Time{})
+	if err == nil { // else net/http, which reads what is left, would wait for ever
+		_ = rc.SetReadDeadline(time.Time{})
+	}
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
 		return http.StatusRequestEntityTooLarge, nil
 	}

@@ -380,3 +380,29 @@ func TestTextThatCannotBePolled(t *testing.T) {
 		h.last().ended(t)
 	})
 }
+
+// A POST whose body does not come is answered, and its connection is let go of.
+func TestPostThatDoesNotCome(t *testing.T) {
+	bubble(t, func(t *testing.T, h *house) {
+		q := h.session("EIO=4")
+		began := time.Now()
+		never, end := io.Pipe()
+		defer end.Close()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://server/engine.io/?"+q, never)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = 10
+		resp, err := h.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
