@@ -57,3 +57,21 @@ func TestMessageJSONErrors(t *testing.T) {
 		})
 	}
 }
+
+// What a server calls JSON is JSON, whatever stands behind it in the type: a
+// message of an odd type must not end a subscription.
+func TestOddContentTypes(t *testing.T) {
+	for _, tt := range []struct{ kind, data, want string }{
+		{"application/json; charset", `{"a":1}`, `{"a":1}`},
+		{"application/json; a=1; a=2", `[1]`, `[1]`},
+		{"Application/JSON ;", `1`, `1`},
+		{"text/x+json; =", `null`, `null`},
+		{"text/plain; charset", `"a"`, `a`},
+	} {
+		var m client.Message
+		b := `{"id":"000000000000000000000001","topic":"t","time":"2026-01-02T03:04:05Z","contentType":"` + tt.kind + `","data":` + tt.data + `}`
+		if err := json.Unmarshal([]byte(b), &m); err != nil || string(m.Data) != tt.want {
+			t.Errorf("%s: %q, %v", tt.kind, m.Data, err)
+		}
+	}
+}
