@@ -102,6 +102,9 @@ func (s *KeySpec) validate(now time.Time) error {
 	if !s.Expires.IsZero() && !s.Expires.After(now) {
 		return fmt.Errorf("%w: expires %s has passed already", ErrKeySpec, s.Expires.Format(time.RFC3339))
 	}
+	if s.Expires.UTC().Year() > 9999 { // which RFC 3339 cannot say
+		return fmt.Errorf("%w: expires is after the year 9999; leave it out for a key that never ends", ErrKeySpec)
+	}
 	return nil
 }
 

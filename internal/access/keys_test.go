@@ -169,6 +169,7 @@ func TestKeySpec(t *testing.T) {
 		{"line break in the name", access.KeySpec{Domain: "main", Publish: many[:1], Name: "a\nb"}, "control characters"},
 		{"name not UTF-8", access.KeySpec{Domain: "main", Publish: many[:1], Name: "\xff"}, "UTF-8"},
 		{"expired already", access.KeySpec{Domain: "main", Publish: many[:1], Expires: time.Now().Add(-time.Second)}, "has passed already"},
+		{"ends in the year 10000", access.KeySpec{Domain: "main", Publish: many[:1], Expires: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -2*60*60))}, "year 9999"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			reg := newRegistry()
