@@ -230,6 +230,9 @@ func (l *local) deleteDomain(ctx context.Context, name string) error {
 		if err := l.access.RevokeDomain(ctx, name); err != nil {
 			return err
 		}
+		if err := l.revokePubSubKeys(ctx, name); err != nil {
+			return err
+		}
 	}
 	return hub.DropDomain(ctx, l.engine, name)
 }

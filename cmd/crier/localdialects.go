@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"crier/internal/dialect/name"
 	"crier/internal/dialect/wspubsub/keys"
 	"crier/internal/engine"
 )
@@ -48,6 +49,12 @@ func (l *local) revokePubSubKey(ctx context.Context, id string) (pubsubKeyInfo, 
 		return pubsubKeyInfo{}, fmt.Errorf("there is no key %q of wspubsub; crier key list --wspubsub shows those there are", id)
 	}
 	return pubsubKeyInfoOf(k), err
+}
+
+// revokePubSubKeys revokes all keys of wspubsub that lead to a domain: the
+// first use of one would make it anew.
+func (l *local) revokePubSubKeys(ctx context.Context, domain string) error {
+	return l.pubsub().RevokeAll(ctx, func(k *keys.Key) bool { return name.Domain(k.Domain) == domain })
 }
 
 // errNoListeners is why notices want a server: they are told to those who

@@ -192,8 +192,14 @@ func scriptDomains(t *testing.T, c call) {
 	if o := c.run("domain", "delete", "shop"); o.code != 1 || !strings.Contains(o.err, "nothing was deleted") || len(list()) != 2 {
 		t.Errorf("not confirmed: %+v", o)
 	}
+	if o := c.run("key", "create", "--wspubsub", "--domain", "shop"); o.code != 0 {
+		t.Fatalf("key create --wspubsub: %+v", o)
+	}
 	c.in = "shop\n"
 	c.ok("domain", "delete", "shop")
+	if out := c.ok("key", "list", "--wspubsub", "--domain", "shop", "--json"); !strings.Contains(out, `"state":"revoked"`) {
+		t.Errorf("a key of wspubsub outlives its domain, and would make it anew: %s", out)
+	}
 	if o := c.run("domain", "delete", "--yes", "shop"); o.code != 1 || len(list()) != 1 {
 		t.Errorf("deleted twice: %+v", o)
 	}

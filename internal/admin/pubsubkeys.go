@@ -162,22 +162,5 @@ func (a *Admin) revokePubSubKeys(ctx context.Context, domain string) error {
 	if a.PubSub == nil {
 		return nil
 	}
-	for after := ""; ; {
-		some, err := a.PubSub.List(ctx, "", after, keyChunk)
-		if err != nil {
-			return err
-		}
-		for _, k := range some {
-			after = k.ID
-			if name.Domain(k.Domain) != domain {
-				continue
-			}
-			if _, err := a.PubSub.Revoke(ctx, k.ID); err != nil {
-				return err
-			}
-		}
-		if len(some) < keyChunk {
-			return nil
-		}
-	}
+	return a.PubSub.RevokeAll(ctx, func(k *keys.Key) bool { return name.Domain(k.Domain) == domain })
 }

@@ -226,6 +226,28 @@ func (r *Registry) Revoke(ctx context.Context, id string) (Key, error) {
 	return Key{}, fmt.Errorf("revoke wspubsub key: %w", engine.ErrConflict)
 }
 
+// RevokeAll revokes the keys that are chosen.
+func (r *Registry) RevokeAll(ctx context.Context, which func(*Key) bool) error {
+	for after := ""; ; {
+		some, err := r.List(ctx, "", after, page)
+		if err != nil {
+			return err
+		}
+		for i := range some {
+			after = some[i].ID
+			if !which(&some[i]) {
+				continue
+			}
+			if _, err := r.Revoke(ctx, some[i].ID); err != nil {
+				return err
+			}
+		}
+		if len(some) < page {
+			return nil
+		}
+	}
+}
+
 // look finds the key that a secret is, if it is good for a domain.
 func (r *Registry) look(ctx context.Context, domain, secret string) (Key, error) {
 	e, err := r.Registry.Get(ctx, kind, entryName(secret))
