@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"unicode/utf8"
 
 	"crier/internal/access"
 	"crier/internal/engine"
@@ -185,7 +186,7 @@ func splitBatch(like message.Draft, body []byte, limit int64) ([]message.Draft, 
 			return nil, problem.TooLarge(fmt.Sprintf("the batch has more than %d messages; send it in parts", maxBatchLines))
 		case int64(len(line)) > limit:
 			return nil, problem.TooLarge(fmt.Sprintf("line %d is over the limit of %d bytes", n, limit))
-		case !json.Valid(line):
+		case !utf8.Valid(line) || !json.Valid(line): // JSON, of which the latter wants only the form, is UTF-8
 			return nil, problem.BadRequest(fmt.Sprintf("line %d is not JSON; nothing of the batch was published", n))
 		}
 		d := like

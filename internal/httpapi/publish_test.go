@@ -120,3 +120,13 @@ func TestIdempotency(t *testing.T) {
 	release()
 	(<-done).want(t, 201)
 }
+
+// TestBatchIsUTF8: JSON is UTF-8. Text that is not would go out in frames that
+// a WebSocket's peer has to refuse.
+func TestBatchIsUTF8(t *testing.T) {
+	w := start(t, options{})
+	w.do("POST", "/t/main/a?batch", "1\n\"\xff\"\n", "Content-Type: application/x-ndjson").want(t, 400, "line 2", "nothing of the batch")
+	if p := w.page("/t/main/a"); len(p.Messages) != 0 {
+		t.Errorf("%+v was published", p.Messages)
+	}
+}
