@@ -35,6 +35,13 @@ import (
 // waiting is how many connections wait for a worker. One more is net/http's.
 const waiting = 8192
 
+// stale is how long a connection waits for one. While the handler cannot answer
+// at once, say because the engine is away, those who wait are net/http's: else
+// each of them waited for all before it.
+const stale = 2 * time.Second
+
+func workers() int { return 2 * runtime.GOMAXPROCS(0) }
+
 // lastWrite is how long an answer that is not a stream may take.
 const lastWrite = 5 * time.Second
 
@@ -63,10 +70,11 @@ type Server struct {
 	closed bool
 }
 
-// job is a connection, and how long its first request is.
+// job is a connection, how long its first request is, and since when it waits.
 type job struct {
 	conn *net.TCPConn
 	head int
+	came time.Time
 }
 
 // New starts the goroutines.
@@ -85,7 +93,7 @@ func New(cfg Config) *Server {
 		cfg.Metrics.MustRegister(s.served)
 	}
 	s.life, s.stop = context.WithCancel(context.Background())
-	for range 2 * runtime.GOMAXPROCS(0) {
+	for range workers() {
 		s.wg.Go(s.work)
 	}
 	return s
@@ -124,7 +132,7 @@ func (s *Server) Take(c net.Conn) bool {
 		return false
 	}
 	select {
-	case s.jobs <- job{tcp, n}:
+	case s.jobs <- job{tcp, n, s.cfg.Now()}:
 		return true
 	default:
 		return false
@@ -136,6 +144,10 @@ func (s *Server) work() {
 	in := bufio.NewReaderSize(nil, maxHead)
 	head := make([]byte, maxHead)
 	for j := range s.jobs {
+		if s.cfg.Now().Sub(j.came) > stale {
+			s.cfg.Return(j.conn)
+			continue
+		}
 		s.serve(j, head, in)
 	}
 }

@@ -297,3 +297,50 @@ func FuzzShape(f *testing.F) {
 	}
 	f.Fuzz(agree)
 }
+
+// TestStale: while the handler cannot answer at once, say because the engine is
+// away, nobody waits for all who came before: net/http has a goroutine for each.
+func TestStale(t *testing.T) {
+	var now atomic.Int64
+	began, goOn := make(chan struct{}, 1000), make(chan struct{})
+	returned := make(chan net.Conn, 1000)
+	s := early.New(early.Config{
+		Prefix: early.Prefix, Return: func(c net.Conn) { returned <- c },
+		Now: func() time.Time { return time.Unix(now.Load(), 0) },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			began <- struct{}{}
+			<-goOn
+		}),
+	})
+	l := listener(t)
+	workers := early.Workers()
+	for range workers {
+		if _, conn := open(t, l, get("/t/main/a", stream)); !s.Take(conn) {
+			t.Fatal("not taken")
+		}
+		<-began
+	}
+	var late []net.Conn
+	for range 3 {
+		_, conn := open(t, l, get("/t/main/a", stream))
+		if !s.Take(conn) {
+			t.Fatal("not taken")
+		}
+		late = append(late, conn)
+	}
+	now.Add(60)
+	goOn <- struct{}{} // one worker
+	for _, want := range late {
+		if got := <-returned; got != want {
+			t.Error("another connection was returned")
+		}
+		if left := early.Peek(want); left != get("/t/main/a", stream) {
+			t.Errorf("left %q", left)
+		}
+	}
+	close(goOn)
+	s.Close(t.Context())
+	if n := len(began); n != 0 {
+		t.Errorf("%d more were served", n)
+	}
+}

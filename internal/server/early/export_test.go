@@ -12,6 +12,9 @@ var (
 	Plain = plain
 )
 
+// Workers is how many requests are served at a time.
+var Workers = workers
+
 // Peek shows what has come of a connection.
 func Peek(c net.Conn) string {
 	var p [2 * maxHead]byte
