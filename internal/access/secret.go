@@ -57,6 +57,18 @@ func keyID(secret string) (string, bool) {
 
 func isBase32(s string) bool { return strings.Trim(s, base32Letters) == "" }
 
+// LoggedTopic gives a topic as it may stand in a log. One of QRI,
+// qri/<peer>/<checksum>, is a capability: who knows it may listen there.
+func LoggedTopic(topicName string) string {
+	const root = "qri/"
+	if rest, ok := strings.CutPrefix(topicName, root); ok {
+		if peer, _, more := strings.Cut(rest, "/"); more {
+			return root + peer + "/…"
+		}
+	}
+	return topicName
+}
+
 // digest is what is kept of a secret.
 type digest [sha256.Size]byte
 

@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 
+	"crier/internal/access"
 	"crier/internal/engine"
 	"crier/internal/problem"
 	"crier/internal/topic"
@@ -67,6 +68,6 @@ func (a *Admin) forgetTopic(c *call) error {
 	if err := d.Forget(c.Context(), name); err != nil {
 		return err
 	}
-	a.Logger.Info("topic forgotten", "domain", d.Name(), "topic", name, "by", c.who.String())
+	a.Logger.Info("topic forgotten", "domain", d.Name(), "topic", access.LoggedTopic(name), "by", c.who.String())
 	return c.noContent()
 }

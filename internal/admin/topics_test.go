@@ -108,3 +108,12 @@ func TestTopicsOfAKey(t *testing.T) {
 		t.Errorf("topics are %s", got)
 	}
 }
+
+// A checksum of QRI, which lets who knows it listen, is not in the log.
+func TestForgottenIsLogged(t *testing.T) {
+	r := newRig(t)
+	r.delete("/v1/domains/main/topics/qri/peer/c0ffee").want(204)
+	if got := r.log.String(); !strings.Contains(got, "topic=qri/peer/…") || strings.Contains(got, "c0ffee") {
+		t.Errorf("logged %s", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -54,6 +55,8 @@ type options struct {
 
 	registry bool // the registry can be away
 	keyCache int  // keys that are remembered; 0: the default
+
+	log io.Writer // nil: nothing is logged
 }
 
 func start(t *testing.T, o options) *world {
@@ -87,7 +90,12 @@ func start(t *testing.T, o options) *world {
 		}
 		t.Cleanup(func() { _ = loops.Close() })
 	}
+	if o.log == nil {
+		o.log = io.Discard
+	}
 	api := httpapi.New(httpapi.Config{
+		Logger: slog.New(slog.NewTextHandler(o.log, nil)),
+
 		Wire: loops, Return: func(c net.Conn) { back.conns <- c }, Idle: o.idle, Metrics: httpapi.NewMetrics(w.metrics),
 		Hub: w.hub, Access: w.access, Table: w.table,
 		Rate:      access.NewLimiter(o.rate, 1, time.Now),

@@ -274,6 +274,6 @@ func (a *API) forget(w http.ResponseWriter, r *http.Request, t target, who *acce
 		a.refuse(w, r, a.failed(err))
 		return
 	}
-	a.Logger.Info("history deleted", "domain", t.domain, "topic", t.name, "by", who.String())
+	a.Logger.Info("history deleted", "domain", t.domain, "topic", access.LoggedTopic(t.name), "by", who.String())
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -266,4 +267,18 @@ func TestHeadAndDelete(t *testing.T) {
 	}
 	a = w.do("GET", "/t/main/gone?until=latest&since="+first[:23]+"0", "", bearer, "Accept: application/x-ndjson")
 	a.want(t, 200, `{"gap":{"after":"`, `"reason":"deleted"`)
+}
+
+// TestDeletedIsLogged: with the topic, but not with a checksum of QRI, which
+// lets who knows it listen.
+func TestDeletedIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	w := start(t, options{log: &log})
+	bearer := "Authorization: Bearer " + w.key(access.KeySpec{Domain: "main", Manage: patterns(t, "**")})
+	for _, topic := range []string{"news/a/b", "qri/peer/c0ffee", "qri/peer"} {
+		w.do("DELETE", "/t/main/"+topic, "", bearer).want(t, 204)
+	}
+	if got := log.String(); !strings.Contains(got, "topic=news/a/b") || !strings.Contains(got, "topic=qri/peer/…") || strings.Contains(got, "c0ffee") {
+		t.Errorf("logged %s", got)
+	}
 }
