@@ -114,7 +114,20 @@ func (s *Serve) Validate() error {
 	return s.validateLimits()
 }
 
+// What an engine takes at once, less some room for all that is not data. Of
+// what a WebSocket sends, twice its longest message may come together.
+const (
+	LongestMessage        Size = 31 << 20
+	longestMongoDB        Size = 14 << 20
+	longestWebSocket      Size = 64 << 20
+	longestMongoWebSocket Size = longestMongoDB / 2
+)
+
 func (s *Serve) validateLimits() error {
+	longest, longestFrame := LongestMessage, longestWebSocket
+	if s.MongoDBURL() != "" {
+		longest, longestFrame = longestMongoDB, longestMongoWebSocket
+	}
 	switch {
 	case s.RetentionAge < Duration(time.Second):
 		return fmt.Errorf("--retention-age %v is below the least, 1s", s.RetentionAge)
@@ -122,10 +135,10 @@ func (s *Serve) validateLimits() error {
 		return fmt.Errorf("--retention-bytes %d is below the least, 1KiB", s.RetentionBytes)
 	case s.TailBytes < 1<<20:
 		return fmt.Errorf("--tail-bytes %d is below the least, 1MiB", s.TailBytes)
-	case s.MaxMessage < 1 || s.MaxMessage > 64<<20:
-		return fmt.Errorf("--max-message %d is outside 1 to 64MiB", s.MaxMessage)
-	case s.MaxWebSocketMessage < 1 || s.MaxWebSocketMessage > 64<<20:
-		return fmt.Errorf("--max-websocket-message %d is outside 1 to 64MiB", s.MaxWebSocketMessage)
+	case s.MaxMessage < 1 || s.MaxMessage > longest:
+		return fmt.Errorf("--max-message %d is outside 1 to %v, which is what the engine takes", s.MaxMessage, longest)
+	case s.MaxWebSocketMessage < 1 || s.MaxWebSocketMessage > longestFrame:
+		return fmt.Errorf("--max-websocket-message %d is outside 1 to %v", s.MaxWebSocketMessage, longestFrame)
 	case s.MaxPatterns < 1 || s.MaxPatterns > 1024:
 		return fmt.Errorf("--max-patterns %d is outside 1 to 1024", s.MaxPatterns)
 	case s.MaxPerAddress < 0:
