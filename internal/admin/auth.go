@@ -18,11 +18,14 @@ import (
 func (a *Admin) authenticate(r *http.Request) (*access.Identity, error) {
 	client := a.Access.Proxies().ClientAddr(r)
 	token, fromURL, err := access.TokenOf(r)
-	if err == nil && token != "" && !fromURL {
-		if wait := a.attempts.wait(client); wait > 0 && !a.Operator.Is(token) {
+	shown := err == nil && token != "" && !fromURL
+	if err != nil || token != "" {
+		if wait := a.attempts.wait(client); wait > 0 && !(shown && a.Operator.Is(token)) {
 			a.Metrics.refused("rate")
 			return nil, problem.TooMany("too many bad tokens came from this address; wait, then send the right one", wait)
 		}
+	}
+	if shown {
 		var who *access.Identity
 		if who, err = a.Access.AuthenticateToken(r.Context(), token, false); err == nil {
 			return who, nil

@@ -235,3 +235,26 @@ func TestRegistryAway(t *testing.T) {
 	r.get("/v1/domains/main").refused(503, "unavailable", "", "the engine cannot serve now")
 	r.get("/v1/status").want(200)
 }
+
+// Whatever is wrong with what a client shows, it is told to wait when that was
+// too often: each is a line in the log.
+func TestTooManyOfAnyKind(t *testing.T) {
+	for name, show := range map[string][]string{
+		"another scheme": {"/v1/status", "Authorization", "Basic eDp5"},
+		"no token":       {"/v1/status", "Authorization", "Bearer"},
+		"in the URL":     {"/v1/status?access_token=" + operator},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			for range admin.MaxAttempts {
+				r.as("", "GET", show[0], "", show[1:]...).want(401)
+			}
+			r.as("", "GET", show[0], "", show[1:]...).want(429)
+			if n := strings.Count(r.log.String(), "credential refused"); n != admin.MaxAttempts {
+				t.Errorf("%d lines in the log", n)
+			}
+			r.get("/v1/status").want(200)
+			r.as("", "GET", "/v1/status", "").want(401)
+		})
+	}
+}
