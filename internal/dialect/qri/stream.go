@@ -2,6 +2,7 @@ package qri
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -40,7 +41,7 @@ func (q *QRI) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	l, err := q.listen(r)
 	if err != nil {
-		q.door.Refuse(w, r, err)
+		q.turnAway(w, r, err)
 		return
 	}
 	l.Conn, err = q.cfg.Table.Open(r.Context(), transport.Info{
@@ -48,7 +49,7 @@ func (q *QRI) stream(w http.ResponseWriter, r *http.Request) {
 		Remote: q.cfg.Access.Proxies().ClientAddr(r), Mask: checksumMask{},
 	})
 	if err != nil {
-		q.door.Refuse(w, r, err)
+		q.turnAway(w, r, err)
 		return
 	}
 	defer l.Conn.Close()
@@ -59,10 +60,21 @@ func (q *QRI) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		if !pause(l.Conn.Context(), wait) {
 			w.Header().Del("Cache-Control")
-			q.door.Refuse(w, r, context.Cause(l.Conn.Context()))
+			q.turnAway(w, r, context.Cause(l.Conn.Context()))
 			return
 		}
 	}
+}
+
+// turnAway refuses what is wrong with a request. A listener that cannot be
+// served now is asked to come back, in an event of a name that QRI's clients
+// pass over.
+func (q *QRI) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	if _, wrong := errors.AsType[*problem.Problem](err); wrong {
+		q.door.Refuse(w, r, err)
+		return
+	}
+	q.cfg.SSE.Restart(w, r)
 }
 
 // listen works out of a request what it listens to, and from where on.

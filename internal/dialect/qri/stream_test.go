@@ -318,7 +318,7 @@ func TestEngineAway(t *testing.T) {
 			time.Sleep(time.Second)
 			r.stop()
 		}()
-		if status, body, _ := r.call("GET", "/stream?p=1&s=2", ""); status != http.StatusServiceUnavailable {
+		if status, body, _ := r.call("GET", "/stream?p=1&s=2", ""); status != http.StatusOK || !strings.HasPrefix(body, "retry: ") {
 			t.Errorf("%d %s", status, body)
 		}
 		<-stopped
@@ -349,4 +349,20 @@ func TestStop(t *testing.T) {
 		}
 		<-stopped
 	})
+}
+
+// TestComeBack: who comes while the server stops is asked to come back, since
+// an EventSource gives up for good at any status but 200.
+func TestComeBack(t *testing.T) {
+	r := newRig(t, options{})
+	if err := r.table.Drain(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	status, body, header := r.call("GET", "/stream?p=1&s=2", "")
+	if status != http.StatusOK || header.Get("Content-Type") != "text/event-stream" || !strings.HasPrefix(body, "retry: ") || strings.Contains(body, "Tick") {
+		t.Errorf("%d %q", status, body)
+	}
+	if status, _, _ := r.call("GET", "/stream?p=1", ""); status != http.StatusBadRequest {
+		t.Errorf("without a checksum: %d", status)
+	}
 }
