@@ -363,6 +363,28 @@ func (j *journal) pin(seq uint64, log string, err error) {
 	}
 }
 
+// makeUp writes to a log that is being opened what the journal has of it, if
+// that was not done when it was replayed.
+func (j *journal) makeUp(l *Log) error {
+	j.mu.Lock()
+	pinned := j.pinned
+	j.mu.Unlock()
+	if pinned == 0 {
+		return nil
+	}
+	err := j.each(func(seq uint64, n record.Entry) error {
+		if n.Log != l.dir || seq < pinned {
+			return nil
+		}
+		_, err := l.redo(&n)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("replay the journal into domain %s: %w", l.domain, err)
+	}
+	return l.seg.Sync()
+}
+
 // close ends the syncing and empties the journal: the logs have been closed,
 // and so synced, if clean is set.
 func (j *journal) close(clean bool) error {

@@ -74,11 +74,15 @@ func (l *Log) load(clean bool) error {
 	if err := l.loadKeys(); err != nil {
 		return err
 	}
-	if clean || len(infos) == 0 {
+	if l.seg.Recovery().LostEnd {
+		// How many messages were in it nobody knows.
+		l.noteDamage(seglog.DamageError{First: l.head + 1, Last: l.head + 1})
+	} else if len(infos) == 0 {
 		return nil
-	}
-	if _, fsync := parseTag(infos[len(infos)-1].Tag); fsync {
-		return nil
+	} else if tag := infos[len(infos)-1].Tag; !owes(tag) {
+		if _, fsync := parseTag(tag); fsync || clean {
+			return nil
+		}
 	}
 	// Messages may have been delivered that are not there any more.
 	_, err := l.beginEpoch()
@@ -164,34 +168,17 @@ func (l *Log) loadMarks(infos []seglog.SegmentInfo) error {
 	if l.ctl.Trimmed < first-1 {
 		l.ctl.Trimmed, l.ctl.TrimmedBytes = first-1, 0
 	}
-	return l.clampMarks(l.head)
+	return l.clampMarks()
 }
 
 // clampMarks lowers marks that lie above the head.
-func (l *Log) clampMarks(head uint64) error {
-	var names []string
-	for name, seq := range l.ctl.Forgets {
-		if seq > head {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 && l.ctl.Trimmed <= head {
+func (l *Log) clampMarks() error {
+	above := l.ctl.Trimmed > l.head
+	names := l.lowerMarks(l.head)
+	if len(names) == 0 && !above {
 		return nil
 	}
-	l.ctl.Trimmed = min(l.ctl.Trimmed, head)
-	for _, name := range names {
-		l.ctl.Forgets[name] = head
-	}
-	return l.engine.control.change(l.dir, true, func(dst []byte) []byte {
-		dst = record.AppendTrim(dst, l.ctl.Trimmed, l.ctl.TrimmedBytes)
-		for number, bytes := range l.ctl.Forgotten {
-			dst = record.AppendForgotten(dst, number, bytes)
-		}
-		for _, name := range names {
-			dst = record.AppendForget(record.AppendUnforget(dst, name), name, head)
-		}
-		return dst
-	})
+	return l.engine.control.change(l.dir, true, func(dst []byte) []byte { return l.appendMarks(dst, names) })
 }
 
 // keysSince is the time from which on idempotency keys are remembered.
