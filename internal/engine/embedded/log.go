@@ -40,6 +40,7 @@ type Log struct {
 	added     int        // messages of the batch
 	batch     seglog.Batch
 	syncErr   error
+	alone     bool                  // the batch is to be synced by the log's own file
 	pending   map[[16]byte]*request // keys of the batch
 	journaled uint64                // what was copied to the journal of durability async
 	owesEpoch bool                  // messages that were seen are lost: no more before a new epoch began

@@ -334,3 +334,28 @@ func TestReadOfALogThatIsNotMended(t *testing.T) {
 		t.Log(err)
 	}
 }
+
+// A block that was queued as fsync and comes to be written when its log is async
+// is on the disk with all before it when it is acknowledged.
+func TestQueuedWhenDurabilityFalls(t *testing.T) {
+	fs := faultfs.New(1, 512)
+	dir := t.TempDir()
+	journaled := func(c *embedded.Config) { c.JournalFrom = 1 }
+	e := openOn(t, dir, fs, journaled)
+	l := openLog(t, e, engine.Fsync)
+	if err := l.SetDurability(t.Context(), engine.Async); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, l, "a", "one")
+	r, err := embedded.AppendQueued(t.Context(), l, engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte("two")}}})
+	if err != nil || r.Durability != engine.Fsync {
+		t.Fatal(r, err)
+	}
+	fs = fs.Crash(faultfs.Lose)
+	e.Abandon()
+	e = openOn(t, dir, fs, journaled)
+	defer e.Close()
+	if got := readAll(t, openLog(t, e, engine.Async)); got != "one two" {
+		t.Errorf("of what was acknowledged as %s there is %q", r.Durability, got)
+	}
+}
