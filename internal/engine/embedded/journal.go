@@ -42,6 +42,8 @@ type journal struct {
 	stop   chan struct{}
 	wake   chan struct{} // capacity 1
 
+	replayed bool // what an earlier life left is in the domains' files, or pinned
+
 	writing sync.Mutex // one commit at a time; taken before mu
 
 	mu     sync.Mutex // guards the fields below
@@ -312,6 +314,7 @@ func (j *journal) replay(ctx context.Context) error {
 		j.engine.cfg.Logger.Error("the journal is damaged; messages that were only there are lost", "damage", &d)
 	}
 	if j.log.Written() == 0 {
+		j.replayed = true
 		return nil
 	}
 	logs := map[string]*Log{}
@@ -350,6 +353,7 @@ func (j *journal) replay(ctx context.Context) error {
 		}
 		j.engine.replayed[l.domain] = l
 	}
+	j.replayed = true
 	return j.shorten(0)
 }
 
@@ -385,12 +389,12 @@ func (j *journal) makeUp(l *Log) error {
 	return l.seg.Sync()
 }
 
-// close ends the syncing and empties the journal: the logs have been closed,
-// and so synced, if clean is set.
+// close ends the syncing and empties the journal if clean is set: then the logs
+// have been closed, and so synced. One that was not replayed stays as it is.
 func (j *journal) close(clean bool) error {
 	close(j.stop)
 	j.wg.Wait()
-	if clean {
+	if clean && j.replayed {
 		j.mu.Lock()
 		clear(j.open)
 		bytes := j.bytes

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -246,11 +247,16 @@ func (l *Log) close() error {
 	if l.closed {
 		return nil
 	}
+	var err error
+	if !l.mended() && !l.dropped.Load() {
+		// What it lacks is in the journal, which is needed as long as it is.
+		err = l.mend(l.seg.Err())
+	}
 	l.closed = true
 	l.mu.Lock()
 	l.gone = true
 	l.mu.Unlock()
-	if err := l.seg.Close(); err != nil {
+	if err = errors.Join(err, l.seg.Close()); err != nil {
 		return fmt.Errorf("close domain %s: %w", l.domain, err)
 	}
 	return nil

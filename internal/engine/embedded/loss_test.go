@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -357,5 +358,80 @@ func TestQueuedWhenDurabilityFalls(t *testing.T) {
 	defer e.Close()
 	if got := readAll(t, openLog(t, e, engine.Async)); got != "one two" {
 		t.Errorf("of what was acknowledged as %s there is %q", r.Durability, got)
+	}
+}
+
+// An engine that could not replay its journal when it was opened leaves it as it
+// is.
+func TestJournalOutlivesAFailedOpen(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for _, c := range []struct {
+		name  string
+		ctx   context.Context
+		fault func(faultfs.Op) faultfs.Fault
+	}{
+		{"stopped", stopped, nil},
+		{"failed sync", t.Context(), failSyncs(firstSegment)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fs := faultfs.New(1, 512)
+			cfg := embedded.Config{Dir: t.TempDir(), FS: fs, JournalFrom: 1}
+			e := openOn(t, cfg.Dir, fs, func(to *embedded.Config) { *to = cfg })
+			l := openLog(t, e, engine.Fsync)
+			publish(t, l, "a", "one")
+			fs = fs.Crash(faultfs.Lose)
+			e.Abandon()
+
+			cfg.FS = fs
+			written := false
+			fs.SetFault(func(op faultfs.Op) faultfs.Fault {
+				// What Open itself syncs before it replays is spared.
+				ok, _ := path.Match(firstSegment, op.Name)
+				written = written || ok && op.Kind == faultfs.Write && op.Off > 4096
+				if c.fault != nil && written {
+					return c.fault(op)
+				}
+				return faultfs.Fault{}
+			})
+			if _, err := embedded.Open(c.ctx, cfg); err == nil {
+				t.Fatal("it opens")
+			}
+			fs = fs.Crash(faultfs.Lose)
+			e = openOn(t, cfg.Dir, fs, nil)
+			defer e.Close()
+			if got := readAll(t, openLog(t, e, engine.Fsync)); got != "one" {
+				t.Errorf("there is %q", got)
+			}
+		})
+	}
+}
+
+// Closing an engine with a log that could not be mended leaves in the journal
+// what only that has.
+func TestJournalOutlivesALogThatIsNotMended(t *testing.T) {
+	fs := faultfs.New(1, 512)
+	cfg := embedded.Config{Dir: t.TempDir(), FS: fs, JournalFrom: 1}
+	e := openOn(t, cfg.Dir, fs, func(to *embedded.Config) { *to = cfg })
+	l := openLog(t, e, engine.Fsync)
+	publish(t, l, "a", "one")
+	fails := failSyncs(firstSegment)
+	fs.SetFault(func(op faultfs.Op) faultfs.Fault {
+		if op.Kind == faultfs.Create && strings.HasPrefix(op.Name, "domains/") {
+			return faultfs.Fault{Err: syscall.ENOSPC}
+		}
+		return fails(op)
+	})
+	if _, err := l.BeginEpoch(t.Context()); err == nil {
+		t.Fatal("an epoch began")
+	}
+	if err := e.Close(); err == nil {
+		t.Error("it is closed in good order")
+	}
+	fs.SetFault(nil)
+	e = openOn(t, cfg.Dir, fs, nil)
+	defer e.Close()
+	if got := readAll(t, openLog(t, e, engine.Fsync)); got != "one" {
+		t.Errorf("there is %q", got)
 	}
 }
