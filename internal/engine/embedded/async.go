@@ -95,7 +95,7 @@ func (s *syncer) sync(logs []*Log) {
 	sideBySide(len(logs), func(i int) {
 		l := logs[i]
 		upTo := s.engine.journal.log.Written()
-		err := l.seg.Sync()
+		err := l.syncFile()
 		switch {
 		case err == nil:
 			s.engine.journal.settle(l, upTo)

@@ -33,3 +33,6 @@ func AppendQueued(ctx context.Context, opened engine.Log, b engine.Block) (engin
 	<-r.done
 	return r.end()
 }
+
+// PassJournal has the journal look now for what it can give up.
+func (e *Engine) PassJournal() error { return e.journal.pass() }

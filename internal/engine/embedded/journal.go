@@ -210,14 +210,14 @@ func (j *journal) pass() error {
 	}
 	bytes := j.bytes
 	j.mu.Unlock()
-	if bytes == 0 {
+	if bytes == 0 && len(logs) == 0 {
 		return nil
 	}
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	for _, l := range logs {
 		upTo := j.log.Written()
-		switch err := l.seg.Sync(); {
+		switch err := l.syncFile(); {
 		case err == nil, l.dropped.Load(): // it may have been on its way here when it was dropped
 			j.settle(l, upTo)
 		case !errors.Is(err, seglog.ErrClosed):

@@ -435,3 +435,35 @@ func TestJournalOutlivesALogThatIsNotMended(t *testing.T) {
 		t.Errorf("there is %q", got)
 	}
 }
+
+// While a log cannot be mended the journal keeps what only it has of it, however
+// often it looks for what it can give up.
+func TestJournalKeepsWhatALogLacks(t *testing.T) {
+	fs := faultfs.New(1, 512)
+	e := openOn(t, t.TempDir(), fs, func(c *embedded.Config) { c.JournalFrom = 1 })
+	defer e.Close()
+	l := openLog(t, e, engine.Fsync)
+	publish(t, l, "a", "one")
+	other, err := e.Log(t.Context(), "other", engine.Fsync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails := failSyncs("domains/d-main@*/*")
+	fs.SetFault(func(op faultfs.Op) faultfs.Fault {
+		if op.Kind == faultfs.Create && strings.HasPrefix(op.Name, "domains/d-main@") {
+			return faultfs.Fault{Err: syscall.ENOSPC}
+		}
+		return fails(op)
+	})
+	for range 3 {
+		publish(t, other, "a", "more to give up")
+		if err := e.PassJournal(); err != nil {
+			t.Log(err)
+		}
+	}
+	fs.SetFault(nil)
+	publish(t, l, "a", "two")
+	if got := readAll(t, l); got != "one two" {
+		t.Errorf("there is %q", got)
+	}
+}

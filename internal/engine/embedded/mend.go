@@ -22,6 +22,19 @@ func (l *Log) roll() error {
 	return err
 }
 
+// errLacks: the log has less than was seen of it, until it is mended.
+var errLacks = errors.New("messages that were taken back are not written again yet")
+
+// syncFile syncs the log's file. It fails as long as the log is to be mended:
+// then there is nothing in the file to sync, and yet the journal is needed.
+func (l *Log) syncFile() error {
+	err := l.seg.Sync()
+	if err == nil && l.seg.Written() < l.readHead() {
+		return errLacks
+	}
+	return err
+}
+
 // takeBack mends the log after a sync beside the traffic failed.
 func (l *Log) takeBack(cause error) {
 	l.writeMu.Lock()
