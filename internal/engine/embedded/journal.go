@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"crier/internal/engine/embedded/record"
@@ -42,7 +43,8 @@ type journal struct {
 	stop   chan struct{}
 	wake   chan struct{} // capacity 1
 
-	replayed bool // what an earlier life left is in the domains' files, or pinned
+	damaged  atomic.Bool // it may have lost entries of any log that needs it
+	replayed bool        // what an earlier life left is in the domains' files, or pinned
 
 	writing sync.Mutex // one commit at a time; taken before mu
 
@@ -287,6 +289,7 @@ func (j *journal) each(fn func(seq uint64, n record.Entry) error) error {
 	for {
 		rec, err := r.Next()
 		if damage, ok := errors.AsType[*seglog.DamageError](err); ok {
+			j.damaged.Store(true)
 			j.engine.cfg.Logger.Error("the journal is damaged; messages that were only there are lost", "damage", damage)
 			continue
 		}
@@ -298,6 +301,7 @@ func (j *journal) each(fn func(seq uint64, n record.Entry) error) error {
 		}
 		n, err := record.ParseEntry(rec.Payload)
 		if err != nil {
+			j.damaged.Store(true)
 			j.engine.cfg.Logger.Error("entry of the journal not understood", "sequence", rec.Seq, "error", err)
 			continue
 		}
@@ -310,7 +314,9 @@ func (j *journal) each(fn func(seq uint64, n record.Entry) error) error {
 // replay writes to the domains' logs what a crash took from them and the
 // journal has. The logs stay open for whoever asks for them.
 func (j *journal) replay(ctx context.Context) error {
-	for _, d := range j.log.Recovery().Damage {
+	found := j.log.Recovery()
+	j.damaged.Store(found.LostEnd || len(found.Damage) > 0)
+	for _, d := range found.Damage {
 		j.engine.cfg.Logger.Error("the journal is damaged; messages that were only there are lost", "damage", &d)
 	}
 	if j.log.Written() == 0 {

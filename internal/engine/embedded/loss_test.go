@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -465,5 +466,55 @@ func TestJournalKeepsWhatALogLacks(t *testing.T) {
 	publish(t, l, "a", "two")
 	if got := readAll(t, l); got != "one two" {
 		t.Errorf("there is %q", got)
+	}
+}
+
+// What a damaged journal has lost is told, and its numbers are not given again
+// under the same ids.
+func TestDamagedJournalBeginsAnEpoch(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		damaged string // the message whose entry is
+		rest    string // what is left
+	}{
+		{"before an entry", "m-one", ""},
+		{"after an entry", "m-two", "m-one"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fs := faultfs.New(1, 512)
+			dir := t.TempDir()
+			journaled := func(cfg *embedded.Config) { cfg.JournalFrom = 1 }
+			e := openOn(t, dir, fs, journaled)
+			l := openLog(t, e, engine.Fsync)
+			other, err := e.Log(t.Context(), "other", engine.Fsync)
+			if err != nil {
+				t.Fatal(err)
+			}
+			publish(t, l, "a", "m-one")
+			was := publish(t, l, "a", "m-two")
+			publish(t, other, "a", "follows")
+			fs = fs.Crash(faultfs.Lose)
+			e.Abandon()
+			for _, name := range fs.Names() {
+				if b := fs.Bytes(name); strings.HasPrefix(name, "journal/") && bytes.Contains(b, []byte(c.damaged)) {
+					b[bytes.Index(b, []byte(c.damaged))] ^= 1
+					fs.SetBytes(name, b)
+				}
+			}
+			e = openOn(t, dir, fs, journaled)
+			defer e.Close()
+			l = openLog(t, e, engine.Fsync)
+			if got := readAll(t, l); got != c.rest {
+				t.Fatalf("there is %q", got)
+			}
+			publish(t, l, "a", "m-three")
+			if is := publish(t, l, "a", "m-four"); is.Epoch == was.Epoch {
+				t.Errorf("%s names what was %s", is, was)
+			}
+			p, err := l.Read(t.Context(), engine.Query{Filter: topic.NewFilter(topic.All())})
+			if err != nil || p.Lost == 0 {
+				t.Errorf("lost is %d, %v; want that something is", p.Lost, err)
+			}
+		})
 	}
 }

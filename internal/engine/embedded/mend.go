@@ -181,6 +181,7 @@ func (l *Log) redo(n *record.Entry) (int, error) {
 		return 0, nil
 	}
 	if n.First > next {
+		l.engine.journal.damaged.Store(true)
 		l.engine.cfg.Logger.Error("the journal goes on beyond the end of a log, messages between are lost",
 			"domain", l.domain, "end", next-1, "journal", n.First)
 		return 0, nil

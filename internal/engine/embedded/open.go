@@ -74,8 +74,8 @@ func (l *Log) load(clean bool) error {
 	if err := l.loadKeys(); err != nil {
 		return err
 	}
-	if l.seg.Recovery().LostEnd {
-		// How many messages were in it nobody knows.
+	if l.seg.Recovery().LostEnd || !clean && l.engine.journal.damaged.Load() {
+		// How many messages were there nobody knows.
 		l.noteDamage(seglog.DamageError{First: l.head + 1, Last: l.head + 1})
 	} else if len(infos) == 0 {
 		return nil
