@@ -94,7 +94,7 @@ func (s *syncer) sync(logs []*Log) {
 	}
 	sideBySide(len(logs), func(i int) {
 		l := logs[i]
-		upTo := s.engine.journal.log.Written()
+		upTo := s.engine.journal.log.Synced()
 		err := l.syncFile()
 		switch {
 		case err == nil:

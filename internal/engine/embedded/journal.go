@@ -167,7 +167,8 @@ func (j *journal) note(n *entries, first uint64) {
 }
 
 // settle notes that a log's file is synced: it has all that was in the journal
-// up to an entry.
+// up to an entry. That one was synced, since the number of one that was only
+// written may be given again.
 func (j *journal) settle(l *Log, upTo uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -218,7 +219,7 @@ func (j *journal) pass() error {
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	for _, l := range logs {
-		upTo := j.log.Written()
+		upTo := j.log.Synced()
 		switch err := l.syncFile(); {
 		case err == nil, l.dropped.Load(): // it may have been on its way here when it was dropped
 			j.settle(l, upTo)

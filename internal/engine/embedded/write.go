@@ -226,7 +226,7 @@ func (l *Log) answer(reqs []*request, err error) {
 // log's own file.
 func (l *Log) syncWritten() error {
 	j := l.engine.journal
-	upTo := j.log.Written()
+	upTo := j.log.Synced()
 	err := l.seg.Sync()
 	if err == nil {
 		j.settle(l, upTo)
