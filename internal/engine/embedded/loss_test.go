@@ -518,3 +518,34 @@ func TestDamagedJournalBeginsAnEpoch(t *testing.T) {
 		})
 	}
 }
+
+// A key is forgotten after its ten minutes also if the clock went back in the
+// meantime, and keys before it seem younger.
+func TestKeysEndWhenTheClockGoesBack(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	fs := faultfs.New(1, 512)
+	e := openOn(t, t.TempDir(), fs, func(c *embedded.Config) { c.Now = func() time.Time { return now } })
+	defer e.Close()
+	l := openLog(t, e, engine.Async)
+	keyed := func(key, body byte) error {
+		b := engine.Block{Drafts: []message.Draft{{Topic: "a"}}}
+		b.Key.Hash[0], b.Key.Body[0] = key, body
+		_, err := l.Append(t.Context(), b)
+		return err
+	}
+	now = now.Add(time.Hour)
+	if err := keyed(1, 1); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(-time.Hour)
+	if err := keyed(2, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := keyed(2, 2); !errors.Is(err, engine.ErrKeyReused) {
+		t.Errorf("another body at once: %v", err)
+	}
+	now = now.Add(engine.KeyLife)
+	if err := keyed(2, 2); err != nil {
+		t.Errorf("another body after ten minutes: %v", err)
+	}
+}
