@@ -549,3 +549,54 @@ func TestKeysEndWhenTheClockGoesBack(t *testing.T) {
 		t.Errorf("another body after ten minutes: %v", err)
 	}
 }
+
+// A log that has lost all its segments goes on above what is known of it, so
+// that the marks of what was trimmed before stay true.
+func TestLostLogGoesOnAboveItsMarks(t *testing.T) {
+	fs := faultfs.New(1, 512)
+	dir := t.TempDir()
+	small := func(c *embedded.Config) { c.SegmentSize = 8 << 10 }
+	e := openOn(t, dir, fs, small)
+	l := openLog(t, e, engine.Fsync)
+	for range 20 {
+		publish(t, l, "a", strings.Repeat("x", 1000))
+	}
+	if err := l.Trim(t.Context(), engine.Retention{Bytes: 1024}); err != nil {
+		t.Fatal(err)
+	}
+	trimmed := stateOf(t, l).Trimmed
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range fs.Names() {
+		if strings.HasPrefix(name, "domains/") && strings.HasSuffix(name, ".log") {
+			b := fs.Bytes(name)
+			b[0] ^= 1
+			b[4096] ^= 1
+			fs.SetBytes(name, b)
+		}
+	}
+	e = openOn(t, dir, fs, small)
+	l = openLog(t, e, engine.Fsync)
+	last := publish(t, l, "b", "new")
+	if last.Seq <= trimmed {
+		t.Errorf("message %d comes after %d were trimmed", last.Seq, trimmed)
+	}
+	for range 20 {
+		last = publish(t, l, "b", strings.Repeat("x", 1000))
+	}
+	if err := l.Trim(t.Context(), engine.Retention{Before: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, l, "c", "newest")
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = openOn(t, dir, fs, small)
+	defer e.Close()
+	l = openLog(t, e, engine.Fsync)
+	p, err := l.Read(t.Context(), engine.Query{After: last.Seq - 1, Filter: topic.NewFilter(topic.Exactly("b"))})
+	if err != nil || p.Lost < last.Seq {
+		t.Errorf("lost is %d, %v; want that message %d is", p.Lost, err, last.Seq)
+	}
+}

@@ -25,6 +25,7 @@ func (e *Engine) openSeg(domain, dir string, fsync bool) (*Log, error) {
 		o.Tag = newTag(e.nextEpoch(domain, message.Epoch{}), fsync)
 	} else {
 		o.Tag = l.tag()
+		o.First = l.beyond()
 	}
 	var err error
 	l.seg, err = seglog.Open(e.fs, domainsDir+"/"+dir, o)
@@ -32,6 +33,16 @@ func (e *Engine) openSeg(domain, dir string, fsync bool) (*Log, error) {
 		return nil, fmt.Errorf("open the log of domain %s: %w", domain, err)
 	}
 	return l, nil
+}
+
+// beyond is the first sequence number above all that is known beside the
+// messages, for a log whose segments are all lost.
+func (l *Log) beyond() uint64 {
+	first := max(l.ctl.Current().First, l.ctl.Trimmed+1)
+	for _, seq := range l.ctl.Forgets {
+		first = max(first, seq+1)
+	}
+	return first
 }
 
 // openReplayed opens the segmented log of a directory that the journal names,
