@@ -600,3 +600,33 @@ func TestLostLogGoesOnAboveItsMarks(t *testing.T) {
 		t.Errorf("lost is %d, %v; want that message %d is", p.Lost, err, last.Seq)
 	}
 }
+
+// A domain that comes back to the disk after a life in memory, whose messages
+// are gone, tells so, and its ids are above those of that life.
+func TestBackOnDiskAfterALifeInMemory(t *testing.T) {
+	fs := faultfs.New(1, 512)
+	dir := t.TempDir()
+	lives := []engine.Durability{engine.Fsync, engine.Memory, engine.Fsync}
+	var ids []message.ID
+	for i, d := range lives {
+		e := openOn(t, dir, fs, nil)
+		l := openLog(t, e, d)
+		publish(t, l, "a", fmt.Sprint(i))
+		ids = append(ids, publish(t, l, "a", "more"))
+		if i == len(lives)-1 {
+			if ids[i].Epoch.Began <= ids[i-1].Epoch.Began {
+				t.Errorf("%s comes after %s", ids[i], ids[i-1])
+			}
+			p, err := l.Read(t.Context(), engine.Query{After: 1, Filter: topic.NewFilter(topic.All())})
+			if err != nil || p.Lost <= 1 {
+				t.Errorf("lost is %d, %v; want that something is", p.Lost, err)
+			}
+			if got := readAll(t, l); got != "0 more 2 more" {
+				t.Errorf("there is %q", got)
+			}
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

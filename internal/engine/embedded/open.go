@@ -88,6 +88,9 @@ func (l *Log) load(clean bool) error {
 	if l.seg.Recovery().LostEnd || !clean && l.engine.journal.damaged.Load() {
 		// How many messages were there nobody knows.
 		l.noteDamage(seglog.DamageError{First: l.head + 1, Last: l.head + 1})
+	} else if past := l.engine.control.get(lastEpochName(l.domain)); past.Current().Epoch.Began > l.ctl.Current().Epoch.Began {
+		// It had a life in memory, and what was published then is gone.
+		l.damage = append(l.damage, seglog.DamageError{First: l.head + 1, Last: l.head + 1})
 	} else if len(infos) == 0 {
 		return nil
 	} else if tag := infos[len(infos)-1].Tag; !owes(tag) {
