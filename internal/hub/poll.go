@@ -177,7 +177,7 @@ func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, at f
 	if err == nil && page.Lost > q.After {
 		lost, err = s.untold(ctx, q.After, page.Lost)
 	}
-	if err == nil && page.Next <= q.After && len(page.Messages) == 0 && page.Lost <= q.After {
+	if err == nil && page.Next <= q.After && len(page.Messages) == 0 && !lost {
 		err = fmt.Errorf("%w: the log ends before %d", engine.ErrUnavailable, q.UpTo)
 	}
 	switch {
