@@ -630,3 +630,36 @@ func TestBackOnDiskAfterALifeInMemory(t *testing.T) {
 		}
 	}
 }
+
+// A change of the control log that failed may be found after a crash all the
+// same. Nothing is acknowledged beside it.
+func TestChangeThatMayYetBeFound(t *testing.T) {
+	fs := faultfs.New(1, 512)
+	dir := t.TempDir()
+	e := openOn(t, dir, fs, nil)
+	l := openLog(t, e, engine.Fsync)
+	publish(t, l, "a", "one")
+	fs.SetFault(func(op faultfs.Op) faultfs.Fault {
+		if ok, _ := path.Match(controlFiles, op.Name); ok && (op.Kind == faultfs.Datasync || op.Kind == faultfs.Truncate || op.Kind == faultfs.Create) {
+			return faultfs.Fault{Err: syscall.EIO}
+		}
+		return faultfs.Fault{}
+	})
+	if _, err := l.BeginEpoch(t.Context()); err == nil {
+		t.Fatal("an epoch began")
+	}
+	two := engine.Block{Drafts: []message.Draft{{Topic: "a", Data: []byte("two")}}}
+	if r, err := l.Append(t.Context(), two); !errors.Is(err, engine.ErrUnavailable) {
+		t.Errorf("%s was taken beside an epoch that may have begun: %v", r.First, err)
+	}
+	fs.SetFault(nil)
+	was := publish(t, l, "a", "two")
+	fs = fs.Crash(faultfs.Keep)
+	e.Abandon()
+	e = openOn(t, dir, fs, nil)
+	defer e.Close()
+	p, err := openLog(t, e, engine.Fsync).Read(t.Context(), engine.Query{After: 1, Filter: topic.NewFilter(topic.All())})
+	if err != nil || len(p.Messages) != 1 || p.Messages[0].ID != was {
+		t.Errorf("there is %v, %v; want %s", p.Messages, err, was)
+	}
+}

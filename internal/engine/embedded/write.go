@@ -252,6 +252,9 @@ func (l *Log) prepare() error {
 	if err := l.ready(); err != nil {
 		return err
 	}
+	if err := l.engine.control.certain(l.dir); err != nil {
+		return err
+	}
 	if l.seg.Tag() != l.tag() || l.large() {
 		return l.roll()
 	}
