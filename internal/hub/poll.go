@@ -31,7 +31,7 @@ func (s *Subscription) Poll(ctx context.Context, b *Batch, limit, maxBytes int) 
 		}
 		if at.stored {
 			q := engine.Query{After: at.after, UpTo: at.upTo, Filter: s.filter, Limit: limit, MaxBytes: maxBytes}
-			more, err := s.fetch(ctx, b, q, at.rollbacks)
+			more, err := s.fetch(ctx, b, q, at)
 			if err != nil || !more {
 				return err
 			}
@@ -77,6 +77,8 @@ type found struct {
 
 	after, upTo uint64
 	rollbacks   uint64
+	trimmed     uint64 // as far as this node knows
+	changes     uint64
 }
 
 // look looks at one piece of the tail.
@@ -106,7 +108,10 @@ func (s *Subscription) look(b *Batch, limit, maxBytes int) (found, error) {
 		s.scan(b, from, min(end, d.tail.head()), limit, maxBytes)
 		return found{}, nil
 	}
-	return found{stored: true, after: from - 1, upTo: end, rollbacks: d.rollbacks}, nil
+	return found{
+		stored: true, after: from - 1, upTo: end, rollbacks: d.rollbacks,
+		trimmed: d.state.Trimmed, changes: d.state.Changes,
+	}, nil
 }
 
 // Rewind takes the subscription back to the place after seq, within what the
@@ -165,10 +170,14 @@ func (s *Subscription) scan(b *Batch, from, end uint64, limit, maxBytes int) {
 }
 
 // fetch takes messages out of the store.
-func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, rollbacks uint64) (more bool, err error) {
+func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, at found) (more bool, err error) {
 	d := s.domain
 	page, err := d.log.Read(ctx, q)
-	if err == nil && page.Next <= q.After && len(page.Messages) == 0 && page.Lost <= q.After {
+	lost := false
+	if err == nil && page.Lost > q.After {
+		lost, err = s.untold(ctx, q.After, page.Lost)
+	}
+	if err == nil && page.Next <= q.After && len(page.Messages) == 0 && !lost {
 		err = fmt.Errorf("%w: the log ends before %d", engine.ErrUnavailable, q.UpTo)
 	}
 	switch {
@@ -191,11 +200,11 @@ func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, roll
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if d.rollbacks != rollbacks {
+	if d.rollbacks != at.rollbacks {
 		return true, nil // the log fell back meanwhile: what was read may be of the past
 	}
 	next := max(page.Next, q.After)
-	if page.Lost > max(q.After, s.told) {
+	if lost {
 		resumed := min(page.Lost, next)
 		if len(page.Messages) > 0 {
 			resumed = min(resumed, page.Messages[0].ID.Seq-1)
@@ -203,7 +212,7 @@ func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, roll
 		if s.gap == nil {
 			s.gap = &message.Gap{After: d.position(q.After).String(), Resumed: d.position(resumed), Reason: page.Reason}
 		}
-		s.told = page.Lost
+		s.told = told{upTo: page.Lost, trimmed: at.trimmed, changes: at.changes}
 	}
 	entries := make([]Entry, len(page.Messages))
 	for i := range page.Messages {
@@ -216,6 +225,21 @@ func (s *Subscription) fetch(ctx context.Context, b *Batch, q engine.Query, roll
 	b.Position = d.position(next)
 	b.Done = next >= s.until
 	return true, nil
+}
+
+// untold reports whether something is gone between a place and the newest loss,
+// which lies above it, that the subscriber was not told of. If that loss was
+// told, older ones may have come since: then the log is asked. Something may be
+// told needlessly, never left out.
+func (s *Subscription) untold(ctx context.Context, after, newest uint64) (bool, error) {
+	if newest > s.told.upTo {
+		return true, nil
+	}
+	state, err := s.domain.log.State(ctx)
+	if err != nil {
+		return false, err
+	}
+	return state.Changes != s.told.changes || state.Trimmed > max(after, s.told.trimmed), nil
 }
 
 // retry wakes a subscription again while the engine is away, less and less

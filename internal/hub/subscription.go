@@ -60,8 +60,19 @@ type Subscription struct {
 
 	// The fields below belong to Poll.
 	gap   *message.Gap // to be told next
-	told  uint64       // losses up to here have been told, or not asked for
+	told  told
 	retry atomic.Pointer[retry]
+}
+
+// told is which losses have been told, or were not asked for: those up to upTo
+// that there were when the log stood at trimmed and changes. What goes later may
+// lie below and is to be told all the same; a log says only which loss is the
+// newest.
+type told struct{ upTo, trimmed, changes uint64 }
+
+// toldAt is told for a log as it stands.
+func toldAt(upTo uint64, state engine.State) told {
+	return told{upTo: upTo, trimmed: state.Trimmed, changes: state.Changes}
 }
 
 // endless is the end of a subscription that goes on for ever.
@@ -137,7 +148,7 @@ func (d *Domain) share(s *Subscription) {
 func (s *Subscription) begin(ctx context.Context, o Options) error {
 	d := s.domain
 	var state engine.State
-	if o.UntilHead || o.Unreadable != "" || o.Start.Kind == message.StartLatest || o.Start.Kind == message.StartEarliest {
+	if o.UntilHead || o.Unreadable != "" || o.Start.Kind != message.StartAfter {
 		var err error
 		if state, err = d.log.State(ctx); err != nil {
 			return err
@@ -155,7 +166,7 @@ func (s *Subscription) begin(ctx context.Context, o Options) error {
 			return err
 		}
 		s.floor.Store(state.Trimmed)
-		s.told = complete
+		s.told = toldAt(complete, state)
 	case o.Start.Kind == message.StartLast:
 		after, head, err := d.log.Last(ctx, s.filter, o.Start.Last)
 		if err != nil {
@@ -163,7 +174,7 @@ func (s *Subscription) begin(ctx context.Context, o Options) error {
 		}
 		// What is gone below the newest N was not asked for.
 		s.floor.Store(after)
-		s.told = head
+		s.told = toldAt(head, state)
 	default:
 		r, err := d.resolve(ctx, o.Start.After)
 		if err != nil {

@@ -94,8 +94,8 @@ func (s *syncer) sync(logs []*Log) {
 	}
 	sideBySide(len(logs), func(i int) {
 		l := logs[i]
-		upTo := s.engine.journal.log.Written()
-		err := l.seg.Sync()
+		upTo := s.engine.journal.log.Synced()
+		err := l.syncFile()
 		switch {
 		case err == nil:
 			s.engine.journal.settle(l, upTo)

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,7 +220,13 @@ func (c *committer) commit(batch []*request) {
 	written := dirty[:0]
 	for _, l := range dirty {
 		l.writeMu.Lock()
-		if err := l.write(l.queued, true, journal); err != nil {
+		through := journal
+		if l.alone = journal == nil || !l.fsync.Load(); l.alone {
+			// It became async meanwhile: what the journal has of it would have to
+			// follow on messages that are on no disk.
+			through = nil
+		}
+		if err := l.write(l.queued, true, through); err != nil {
 			l.answer(l.queued, err)
 			l.endCommit()
 			continue
@@ -261,18 +268,24 @@ func (l *Log) endCommit() {
 	l.writeMu.Unlock()
 }
 
-// makeDurable syncs the logs: through the journal if that has entries, else each
-// by itself, side by side. What fails is in the log's syncErr.
+// makeDurable syncs the logs: through the journal those that it has entries of,
+// the others, or all if that fails, each by itself, side by side. What fails is
+// in the log's syncErr.
 func (c *committer) makeDurable(logs []*Log, journal *entries) {
+	journaled := false
 	if journal != nil {
 		err := c.engine.journal.commit(journal)
-		if err == nil {
-			return
+		if err != nil {
+			c.engine.cfg.Logger.Warn("journal not written, each domain's file is synced by itself", "error", err)
 		}
-		c.engine.cfg.Logger.Warn("journal not written, each domain's file is synced by itself", "error", err)
+		journaled = err == nil
+	}
+	if journaled && !slices.ContainsFunc(logs, func(l *Log) bool { return l.alone }) {
+		return
 	}
 	sideBySide(len(logs), func(i int) {
-		if l := logs[i]; l.added > 0 { // else only keys that were known
+		l := logs[i]
+		if l.added > 0 && (l.alone || !journaled) { // else only keys that were known
 			l.syncErr = l.syncWritten()
 		}
 	})

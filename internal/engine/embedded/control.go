@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"crier/internal/engine/embedded/record"
 	"crier/internal/seglog"
@@ -34,6 +35,10 @@ type controlLog struct {
 	buf     []byte
 	written int // bytes since all was written
 	whole   int // bytes of all, the last time it was written
+	// doubts has the logs with a change that failed and may yet be found after
+	// a crash, since the segment that makes it void could not be begun.
+	doubts   map[string]bool
+	doubtful atomic.Bool // there are some
 }
 
 func openControl(fsys seglog.FS, logger *slog.Logger) (*controlLog, error) {
@@ -41,7 +46,7 @@ func openControl(fsys seglog.FS, logger *slog.Logger) (*controlLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the control log: %w", err)
 	}
-	c := &controlLog{logger: logger, log: log, all: map[string]*record.Control{}}
+	c := &controlLog{logger: logger, log: log, all: map[string]*record.Control{}, doubts: map[string]bool{}}
 	if err := c.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the control log: %w", err), log.Close())
 	}
@@ -86,17 +91,17 @@ func (c *controlLog) get(dir string) record.Control {
 // change writes changes to a log, durably if sync is set. If it fails nothing
 // is changed.
 func (c *controlLog) change(dir string, sync bool, changes func(dst []byte) []byte) error {
-	return c.append(sync, func(dst []byte) []byte { return changes(record.BeginChange(dst, dir)) })
+	return c.append(dir, sync, func(dst []byte) []byte { return changes(record.BeginChange(dst, dir)) })
 }
 
 // drop notes, durably, that a log is deleted.
 func (c *controlLog) drop(dir string) error {
-	return c.append(true, func(dst []byte) []byte { return record.AppendDropped(dst, dir) })
+	return c.append(dir, true, func(dst []byte) []byte { return record.AppendDropped(dst, dir) })
 }
 
 // gone notes that nothing is left of a log.
 func (c *controlLog) gone(dir string) error {
-	return c.append(false, func(dst []byte) []byte { return record.AppendGone(dst, dir) })
+	return c.append(dir, false, func(dst []byte) []byte { return record.AppendGone(dst, dir) })
 }
 
 // dropped lists the logs that were deleted and may have files yet.
@@ -111,7 +116,25 @@ func (c *controlLog) dropped() (dirs []string) {
 	return dirs
 }
 
-func (c *controlLog) append(sync bool, encode func(dst []byte) []byte) error {
+// certain fails as long as a change of a log that failed may be found after a
+// crash all the same: a log that went on would go on beside an epoch that has
+// begun, or be deleted with all that it took.
+func (c *controlLog) certain(dir string) error {
+	if !c.doubtful.Load() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.doubts[dir] {
+		return nil
+	}
+	if err := c.rewrite(); c.doubts[dir] {
+		return fmt.Errorf("write the control log anew: %w", err)
+	}
+	return nil
+}
+
+func (c *controlLog) append(dir string, sync bool, encode func(dst []byte) []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.buf = encode(c.buf[:0])
@@ -120,6 +143,8 @@ func (c *controlLog) append(sync bool, encode func(dst []byte) []byte) error {
 	}
 	if sync {
 		if err := c.log.Sync(); err != nil {
+			c.doubts[dir] = true
+			c.doubtful.Store(true)
 			return fmt.Errorf("sync the control log: %w", c.mend(err))
 		}
 	}
@@ -150,6 +175,8 @@ func (c *controlLog) rewrite() error {
 	if err := c.log.Roll(c.log.Tag()); err != nil {
 		return err
 	}
+	clear(c.doubts)
+	c.doubtful.Store(false)
 	before := c.log.Written()
 	dirs := slices.Sorted(maps.Keys(c.all))
 	c.whole = 0

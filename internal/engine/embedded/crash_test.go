@@ -106,8 +106,8 @@ func (w *world) live(t *testing.T, e *embedded.Engine, rnd *rand.Rand) {
 	var ops, syncs atomic.Int64
 	limit := int64(50 + rnd.IntN(600))
 	failEvery := int64(0)
-	if rnd.IntN(3) == 0 {
-		failEvery = int64(5 + rnd.IntN(30))
+	if rnd.IntN(3) > 0 {
+		failEvery = int64(2 + rnd.IntN(20))
 	}
 	dead := make(chan struct{})
 	w.fs.SetFault(func(op faultfs.Op) faultfs.Fault {
@@ -121,7 +121,7 @@ func (w *world) live(t *testing.T, e *embedded.Engine, rnd *rand.Rand) {
 				return faultfs.Fault{Err: errors.New("the machine is going down"), Short: int(op.Len / 2)}
 			}
 		}
-		if op.Kind == faultfs.Datasync && failEvery > 0 && syncs.Add(1)%failEvery == 0 {
+		if (op.Kind == faultfs.Datasync || op.Kind == faultfs.Create || op.Kind == faultfs.SyncDir) && failEvery > 0 && syncs.Add(1)%failEvery == 0 {
 			return faultfs.Fault{Err: syscall.EIO}
 		}
 		return faultfs.Fault{}
@@ -174,6 +174,9 @@ func (w *world) publish(t *testing.T, l engine.Log, domain string, rnd *rand.Ran
 		w.mu.Lock()
 		w.blocks[name] = s
 		w.mu.Unlock()
+		if rnd.IntN(12) == 0 {
+			_, _ = l.BeginEpoch(t.Context())
+		}
 		r, err := l.Append(t.Context(), engine.Block{Drafts: s.drafts, Key: s.key})
 		if err != nil {
 			if !errors.Is(err, engine.ErrUnavailable) {

@@ -194,7 +194,11 @@ func (e *Engine) openLog(domain, dir string, fsync bool) (engine.Log, error) {
 		if l, err = e.openSeg(domain, dir, fsync); err != nil {
 			return nil, err
 		}
-		if err := l.load(l.seg.Recovery().Clean); err != nil {
+		err = e.journal.makeUp(l)
+		if err == nil {
+			err = l.load(l.seg.Recovery().Clean)
+		}
+		if err != nil {
 			return nil, errors.Join(err, l.seg.Close())
 		}
 	}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 
@@ -39,9 +40,25 @@ func (e *Engine) noteLastEpoch(domain string, last message.Epoch) error {
 }
 
 // memoryLog is the log of a domain with durability memory.
-type memoryLog struct{ *memory.Log }
+type memoryLog struct {
+	*memory.Log
+	engine *Engine
+	domain string
+}
 
 func (l memoryLog) close() error { return l.Log.Close() }
+
+// BeginEpoch begins a new epoch, and remembers it as openMemory does the first.
+func (l memoryLog) BeginEpoch(ctx context.Context) (message.Epoch, error) {
+	e, err := l.Log.BeginEpoch(ctx)
+	if err != nil {
+		return e, err
+	}
+	if err := l.engine.noteLastEpoch(l.domain, e); err != nil {
+		return message.Epoch{}, failed("remember the epoch of domain "+l.domain, err)
+	}
+	return e, nil
+}
 
 // openMemory makes a log in memory. It begins a new epoch, above all that the
 // domain ever had; what it has on disk stays there for the day on which the
@@ -66,7 +83,7 @@ func (e *Engine) openMemory(domain string) (engine.Log, error) {
 	if err := e.noteLastEpoch(domain, epoch); err != nil {
 		return nil, err
 	}
-	l := memoryLog{memory.NewLog(memory.LogConfig{Now: e.cfg.Now, MaxKeys: e.cfg.MaxKeys, Epoch: epoch})}
+	l := memoryLog{memory.NewLog(memory.LogConfig{Now: e.cfg.Now, MaxKeys: e.cfg.MaxKeys, Epoch: epoch}), e, domain}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.logs[domain] = l

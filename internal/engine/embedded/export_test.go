@@ -1,6 +1,11 @@
 package embedded
 
-import "crier/internal/seglog"
+import (
+	"context"
+
+	"crier/internal/engine"
+	"crier/internal/seglog"
+)
 
 // FileSystem is what the engine works on.
 func (e *Engine) FileSystem() seglog.FS { return e.fs }
@@ -12,3 +17,22 @@ func (e *Engine) Abandon() {
 	_ = e.lock.Close()
 	go func() { _ = e.Close() }()
 }
+
+// AppendQueued appends a block as one that was queued as fsync before its log
+// became async.
+func AppendQueued(ctx context.Context, opened engine.Log, b engine.Block) (engine.Receipt, error) {
+	l := opened.(*Log)
+	size, err := checkBlock(b)
+	if err != nil {
+		return engine.Receipt{}, err
+	}
+	r := l.request(b, size, nil)
+	if err := l.engine.commit.submit(ctx, r); err != nil {
+		return engine.Receipt{}, err
+	}
+	<-r.done
+	return r.end()
+}
+
+// PassJournal has the journal look now for what it can give up.
+func (e *Engine) PassJournal() error { return e.journal.pass() }

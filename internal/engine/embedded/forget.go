@@ -26,13 +26,22 @@ func (l *Log) Forget(ctx context.Context, topicName string) error {
 func (l *Log) forget(name string) error {
 	l.history.Lock()
 	defer l.history.Unlock()
+	for {
+		if done, err := l.tryForget(name); done || err != nil {
+			return err
+		}
+	}
+}
+
+// tryForget is forget, unless the head falls back meanwhile.
+func (l *Log) tryForget(name string) (done bool, err error) {
 	f, err := l.forgetting(name)
 	if err != nil || f.upTo == 0 {
-		return err
+		return true, err
 	}
 	l.mu.RLock()
 	for number := range f.bytes {
-		f.bytes[number] += l.ctl.Forgotten[number] // which changes under history only
+		f.bytes[number] += l.ctl.Forgotten[number] // which changes under history, or with falls, only
 	}
 	l.mu.RUnlock()
 	err = l.engine.control.change(l.dir, true, func(dst []byte) []byte {
@@ -43,9 +52,18 @@ func (l *Log) forget(name string) error {
 		return dst
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	l.mu.Lock()
+	if l.falls != f.falls {
+		l.mu.Unlock()
+		// What gets those numbers is not deleted.
+		return false, l.engine.control.change(l.dir, true, func(dst []byte) []byte {
+			l.mu.RLock()
+			defer l.mu.RUnlock()
+			return l.appendMarks(dst, []string{name})
+		})
+	}
 	l.ctl.Forget(name, f.upTo)
 	for number, bytes := range f.bytes {
 		l.ctl.SetForgotten(number, bytes)
@@ -53,13 +71,14 @@ func (l *Log) forget(name string) error {
 	l.changes++
 	l.mu.Unlock()
 	l.ringChanged()
-	return nil
+	return true, nil
 }
 
 // forgetting is what a Forget will delete.
 type forgetting struct {
 	upTo  uint64           // the topic's newest message; 0: it has none
 	bytes map[uint64]int64 // by segment
+	falls uint64           // how often the log had fallen back
 }
 
 // forgetting looks for the topic's messages that are left.
@@ -70,6 +89,7 @@ func (l *Log) forgetting(name string) (forgetting, error) {
 		l.mu.RUnlock()
 		return f, engine.ErrClosed
 	}
+	f.falls = l.falls
 	after := max(l.ctl.Trimmed, l.ctl.Forgets[name])
 	segs, number := l.segs, l.number
 	var last index.Topic

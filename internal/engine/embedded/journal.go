@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"crier/internal/engine/embedded/record"
@@ -41,6 +42,9 @@ type journal struct {
 	wg     sync.WaitGroup
 	stop   chan struct{}
 	wake   chan struct{} // capacity 1
+
+	damaged  atomic.Bool // it may have lost entries of any log that needs it
+	replayed bool        // what an earlier life left is in the domains' files, or pinned
 
 	writing sync.Mutex // one commit at a time; taken before mu
 
@@ -163,7 +167,8 @@ func (j *journal) note(n *entries, first uint64) {
 }
 
 // settle notes that a log's file is synced: it has all that was in the journal
-// up to an entry.
+// up to an entry. That one was synced, since the number of one that was only
+// written may be given again.
 func (j *journal) settle(l *Log, upTo uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -208,14 +213,14 @@ func (j *journal) pass() error {
 	}
 	bytes := j.bytes
 	j.mu.Unlock()
-	if bytes == 0 {
+	if bytes == 0 && len(logs) == 0 {
 		return nil
 	}
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	for _, l := range logs {
-		upTo := j.log.Written()
-		switch err := l.seg.Sync(); {
+		upTo := j.log.Synced()
+		switch err := l.syncFile(); {
 		case err == nil, l.dropped.Load(): // it may have been on its way here when it was dropped
 			j.settle(l, upTo)
 		case !errors.Is(err, seglog.ErrClosed):
@@ -285,6 +290,7 @@ func (j *journal) each(fn func(seq uint64, n record.Entry) error) error {
 	for {
 		rec, err := r.Next()
 		if damage, ok := errors.AsType[*seglog.DamageError](err); ok {
+			j.damaged.Store(true)
 			j.engine.cfg.Logger.Error("the journal is damaged; messages that were only there are lost", "damage", damage)
 			continue
 		}
@@ -296,6 +302,7 @@ func (j *journal) each(fn func(seq uint64, n record.Entry) error) error {
 		}
 		n, err := record.ParseEntry(rec.Payload)
 		if err != nil {
+			j.damaged.Store(true)
 			j.engine.cfg.Logger.Error("entry of the journal not understood", "sequence", rec.Seq, "error", err)
 			continue
 		}
@@ -308,10 +315,13 @@ func (j *journal) each(fn func(seq uint64, n record.Entry) error) error {
 // replay writes to the domains' logs what a crash took from them and the
 // journal has. The logs stay open for whoever asks for them.
 func (j *journal) replay(ctx context.Context) error {
-	for _, d := range j.log.Recovery().Damage {
+	found := j.log.Recovery()
+	j.damaged.Store(found.LostEnd || len(found.Damage) > 0)
+	for _, d := range found.Damage {
 		j.engine.cfg.Logger.Error("the journal is damaged; messages that were only there are lost", "damage", &d)
 	}
 	if j.log.Written() == 0 {
+		j.replayed = true
 		return nil
 	}
 	logs := map[string]*Log{}
@@ -350,6 +360,7 @@ func (j *journal) replay(ctx context.Context) error {
 		}
 		j.engine.replayed[l.domain] = l
 	}
+	j.replayed = true
 	return j.shorten(0)
 }
 
@@ -363,12 +374,34 @@ func (j *journal) pin(seq uint64, log string, err error) {
 	}
 }
 
-// close ends the syncing and empties the journal: the logs have been closed,
-// and so synced, if clean is set.
+// makeUp writes to a log that is being opened what the journal has of it, if
+// that was not done when it was replayed.
+func (j *journal) makeUp(l *Log) error {
+	j.mu.Lock()
+	pinned := j.pinned
+	j.mu.Unlock()
+	if pinned == 0 {
+		return nil
+	}
+	err := j.each(func(seq uint64, n record.Entry) error {
+		if n.Log != l.dir || seq < pinned {
+			return nil
+		}
+		_, err := l.redo(&n)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("replay the journal into domain %s: %w", l.domain, err)
+	}
+	return l.seg.Sync()
+}
+
+// close ends the syncing and empties the journal if clean is set: then the logs
+// have been closed, and so synced. One that was not replayed stays as it is.
 func (j *journal) close(clean bool) error {
 	close(j.stop)
 	j.wg.Wait()
-	if clean {
+	if clean && j.replayed {
 		j.mu.Lock()
 		clear(j.open)
 		bytes := j.bytes

@@ -38,6 +38,10 @@ func newKeyTable(most int) *keyTable { return &keyTable{max: most, known: map[[1
 func (t *keyTable) find(k engine.Key, now int64) (receipt engine.Receipt, ok bool, err error) {
 	t.expire(now)
 	e, ok := t.known[k.Hash]
+	if ok && e.time+engine.KeyLife.Microseconds() <= now { // behind one that came before the clock went back
+		delete(t.known, k.Hash)
+		ok = false
+	}
 	switch {
 	case !ok && len(t.known) >= t.max:
 		return receipt, false, engine.ErrTooManyKeys

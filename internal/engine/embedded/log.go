@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -40,15 +41,18 @@ type Log struct {
 	added     int        // messages of the batch
 	batch     seglog.Batch
 	syncErr   error
+	alone     bool                  // the batch is to be synced by the log's own file
 	pending   map[[16]byte]*request // keys of the batch
 	journaled uint64                // what was copied to the journal of durability async
 	owesEpoch bool                  // messages that were seen are lost: no more before a new epoch began
+	lowered   []string              // topics whose marks were lowered with the head since the last epoch began
 	closed    bool
 
 	mu      sync.RWMutex // guards the fields below; readers may hold it for a while
 	head    uint64
 	ctl     record.Control
 	changes uint64
+	falls   uint64     // how often the head fell back
 	segs    []*segment // sealed, oldest first, none empty; a new slice at each change
 	active  *index.Active
 	number  uint64 // of the segment that active is of; good when active is not empty
@@ -198,14 +202,24 @@ func (l *Log) BeginEpoch(ctx context.Context) (message.Epoch, error) {
 }
 
 // beginEpoch begins an epoch after the head. The caller holds writeMu and
-// rings.
+// rings. What the old epoch has is made durable first: what a failed sync takes
+// back is written again out of the journal under the epoch that it has there,
+// and a crash must not leave the log ending before the new epoch's beginning.
 func (l *Log) beginEpoch() (message.Epoch, error) {
+	if err := l.seg.Sync(); err != nil {
+		if err = l.mend(err); err != nil {
+			return message.Epoch{}, err
+		}
+	}
 	head := l.readHead()
 	start := record.EpochStart{Epoch: l.engine.nextEpoch(l.domain, l.ctl.Current().Epoch), First: head + 1}
-	err := l.engine.control.change(l.dir, true, func(dst []byte) []byte { return record.AppendEpoch(dst, start) })
+	err := l.engine.control.change(l.dir, true, func(dst []byte) []byte {
+		return record.AppendEpoch(l.appendLowered(dst), start)
+	})
 	if err != nil {
 		return message.Epoch{}, err
 	}
+	l.lowered = nil
 	l.mu.Lock()
 	l.ctl.BeginEpoch(start)
 	l.changes++
@@ -233,11 +247,16 @@ func (l *Log) close() error {
 	if l.closed {
 		return nil
 	}
+	var err error
+	if !l.mended() && !l.dropped.Load() {
+		// What it lacks is in the journal, which is needed as long as it is.
+		err = l.mend(l.seg.Err())
+	}
 	l.closed = true
 	l.mu.Lock()
 	l.gone = true
 	l.mu.Unlock()
-	if err := l.seg.Close(); err != nil {
+	if err = errors.Join(err, l.seg.Close()); err != nil {
 		return fmt.Errorf("close domain %s: %w", l.domain, err)
 	}
 	return nil

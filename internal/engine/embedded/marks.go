@@ -124,7 +124,7 @@ func (g *gone) begin() (newest loss, err error) {
 		}
 	}
 	for _, d := range l.damage {
-		newest = newest.newer(loss{d.Last, message.Retention})
+		newest = newest.newer(loss{min(d.Last, l.head), message.Retention})
 	}
 	if newest.seq == 0 {
 		newest.reason = ""

@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"crier/internal/engine"
@@ -17,6 +18,19 @@ func (l *Log) roll() error {
 	err := l.seg.Roll(l.tag())
 	if _, ok := errors.AsType[*seglog.RollbackError](err); ok {
 		return l.mend(err)
+	}
+	return err
+}
+
+// errLacks: the log has less than was seen of it, until it is mended.
+var errLacks = errors.New("messages that were taken back are not written again yet")
+
+// syncFile syncs the log's file. It fails as long as the log is to be mended:
+// then there is nothing in the file to sync, and yet the journal is needed.
+func (l *Log) syncFile() error {
+	err := l.seg.Sync()
+	if err == nil && l.seg.Written() < l.readHead() {
+		return errLacks
 	}
 	return err
 }
@@ -42,7 +56,7 @@ func (l *Log) takeBack(cause error) {
 func (l *Log) mend(cause error) error {
 	head := l.readHead()
 	if l.seg.Written() < head {
-		if err := l.rollBack(); err != nil {
+		if err := l.rollBack(owing(l.tag())); err != nil {
 			return err
 		}
 		if err := l.restore(); err != nil {
@@ -57,7 +71,7 @@ func (l *Log) mend(cause error) error {
 		l.bell.ring(engine.News{Head: l.readHead(), Changed: true})
 		return err
 	}
-	return l.rollBack()
+	return l.rollBack(l.tag())
 }
 
 // mended reports whether the log can be written to, as far as mend goes.
@@ -65,8 +79,8 @@ func (l *Log) mended() bool { return !l.owesEpoch && l.seg.Written() >= l.readHe
 
 // rollBack begins a segment where the segmented log was cut, and takes what is
 // gone out of the index of the one that grew.
-func (l *Log) rollBack() error {
-	if err := l.seg.Roll(l.tag()); err != nil {
+func (l *Log) rollBack(tag seglog.Tag) error {
+	if err := l.seg.Roll(tag); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -79,7 +93,8 @@ func (l *Log) rollBack() error {
 	return nil
 }
 
-// fallBack takes the head back to where the segmented log is.
+// fallBack takes the head back to where the segmented log is, and with it the
+// marks of what was trimmed and deleted: what gets those numbers is neither.
 func (l *Log) fallBack(cause error) {
 	to := l.seg.Written()
 	l.mu.Lock()
@@ -88,10 +103,55 @@ func (l *Log) fallBack(cause error) {
 	l.changes++
 	l.keys.cut(to)
 	l.segs = slices.DeleteFunc(slices.Clone(l.segs), func(s *segment) bool { return s.sum.First > to })
+	l.falls++
+	l.lowered = append(l.lowered, l.lowerMarks(to)...)
 	l.owesEpoch = true
 	l.mu.Unlock()
 	l.engine.cfg.Logger.Error("messages that were acknowledged before they were on disk are lost, a new epoch begins",
 		"domain", l.domain, "messages", lost, "error", cause)
+}
+
+// lowerMarks lowers the marks that lie above the head, and returns the topics
+// that it did so for. The caller holds mu.
+func (l *Log) lowerMarks(head uint64) (names []string) {
+	for name, seq := range l.ctl.Forgets {
+		if seq > head {
+			names = append(names, name)
+			l.ctl.Forgets[name] = head
+		}
+	}
+	l.ctl.Trimmed = min(l.ctl.Trimmed, head)
+	maps.DeleteFunc(l.ctl.Forgotten, func(number uint64, _ int64) bool {
+		return number != l.number && !slices.ContainsFunc(l.segs, func(s *segment) bool { return s.number == number })
+	})
+	return names
+}
+
+// appendLowered appends the changes of the marks that fell back with the head,
+// if any did. The caller holds writeMu.
+func (l *Log) appendLowered(dst []byte) []byte {
+	if !l.owesEpoch {
+		return dst
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.appendMarks(dst, l.lowered)
+}
+
+// appendMarks appends the changes that say where the marks are: the trim mark,
+// and those of topics that may have been said to be higher. The caller holds mu.
+func (l *Log) appendMarks(dst []byte, topics []string) []byte {
+	dst = record.AppendTrim(dst, l.ctl.Trimmed, l.ctl.TrimmedBytes)
+	for number, bytes := range l.ctl.Forgotten {
+		dst = record.AppendForgotten(dst, number, bytes)
+	}
+	for _, name := range topics {
+		dst = record.AppendUnforget(dst, name)
+		if seq, ok := l.ctl.Forgets[name]; ok {
+			dst = record.AppendForget(dst, name, seq)
+		}
+	}
+	return dst
 }
 
 // restore writes what the journal has beyond the end of the log.
@@ -121,6 +181,7 @@ func (l *Log) redo(n *record.Entry) (int, error) {
 		return 0, nil
 	}
 	if n.First > next {
+		l.engine.journal.damaged.Store(true)
 		l.engine.cfg.Logger.Error("the journal goes on beyond the end of a log, messages between are lost",
 			"domain", l.domain, "end", next-1, "journal", n.First)
 		return 0, nil

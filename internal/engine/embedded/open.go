@@ -25,6 +25,7 @@ func (e *Engine) openSeg(domain, dir string, fsync bool) (*Log, error) {
 		o.Tag = newTag(e.nextEpoch(domain, message.Epoch{}), fsync)
 	} else {
 		o.Tag = l.tag()
+		o.First = l.beyond()
 	}
 	var err error
 	l.seg, err = seglog.Open(e.fs, domainsDir+"/"+dir, o)
@@ -32,6 +33,16 @@ func (e *Engine) openSeg(domain, dir string, fsync bool) (*Log, error) {
 		return nil, fmt.Errorf("open the log of domain %s: %w", domain, err)
 	}
 	return l, nil
+}
+
+// beyond is the first sequence number above all that is known beside the
+// messages, for a log whose segments are all lost.
+func (l *Log) beyond() uint64 {
+	first := max(l.ctl.Current().First, l.ctl.Trimmed+1)
+	for _, seq := range l.ctl.Forgets {
+		first = max(first, seq+1)
+	}
+	return first
 }
 
 // openReplayed opens the segmented log of a directory that the journal names,
@@ -74,11 +85,18 @@ func (l *Log) load(clean bool) error {
 	if err := l.loadKeys(); err != nil {
 		return err
 	}
-	if clean || len(infos) == 0 {
+	if l.seg.Recovery().LostEnd || !clean && l.engine.journal.damaged.Load() {
+		// How many messages were there nobody knows.
+		l.noteDamage(seglog.DamageError{First: l.head + 1, Last: l.head + 1})
+	} else if past := l.engine.control.get(lastEpochName(l.domain)); past.Current().Epoch.Began > l.ctl.Current().Epoch.Began {
+		// It had a life in memory, and what was published then is gone.
+		l.damage = append(l.damage, seglog.DamageError{First: l.head + 1, Last: l.head + 1})
+	} else if len(infos) == 0 {
 		return nil
-	}
-	if _, fsync := parseTag(infos[len(infos)-1].Tag); fsync {
-		return nil
+	} else if tag := infos[len(infos)-1].Tag; !owes(tag) {
+		if _, fsync := parseTag(tag); fsync || clean {
+			return nil
+		}
 	}
 	// Messages may have been delivered that are not there any more.
 	_, err := l.beginEpoch()
@@ -164,34 +182,17 @@ func (l *Log) loadMarks(infos []seglog.SegmentInfo) error {
 	if l.ctl.Trimmed < first-1 {
 		l.ctl.Trimmed, l.ctl.TrimmedBytes = first-1, 0
 	}
-	return l.clampMarks(l.head)
+	return l.clampMarks()
 }
 
 // clampMarks lowers marks that lie above the head.
-func (l *Log) clampMarks(head uint64) error {
-	var names []string
-	for name, seq := range l.ctl.Forgets {
-		if seq > head {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 && l.ctl.Trimmed <= head {
+func (l *Log) clampMarks() error {
+	above := l.ctl.Trimmed > l.head
+	names := l.lowerMarks(l.head)
+	if len(names) == 0 && !above {
 		return nil
 	}
-	l.ctl.Trimmed = min(l.ctl.Trimmed, head)
-	for _, name := range names {
-		l.ctl.Forgets[name] = head
-	}
-	return l.engine.control.change(l.dir, true, func(dst []byte) []byte {
-		dst = record.AppendTrim(dst, l.ctl.Trimmed, l.ctl.TrimmedBytes)
-		for number, bytes := range l.ctl.Forgotten {
-			dst = record.AppendForgotten(dst, number, bytes)
-		}
-		for _, name := range names {
-			dst = record.AppendForget(record.AppendUnforget(dst, name), name, head)
-		}
-		return dst
-	})
+	return l.engine.control.change(l.dir, true, func(dst []byte) []byte { return l.appendMarks(dst, names) })
 }
 
 // keysSince is the time from which on idempotency keys are remembered.

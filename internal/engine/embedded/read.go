@@ -63,7 +63,11 @@ func (l *Log) Read(ctx context.Context, q engine.Query) (engine.Page, error) {
 		switch {
 		case err == nil:
 		case errors.Is(err, seglog.ErrRemoved), errors.Is(err, seglog.ErrRolledBack):
-			rd.refresh()
+			if err := rd.refresh(); err != nil && rd.at <= q.After {
+				return engine.Page{}, failed("read domain "+l.domain, err)
+			} else if err != nil {
+				rd.budget = 0 // what was found is good
+			}
 		case errors.Is(err, seglog.ErrClosed):
 			return engine.Page{}, fmt.Errorf("read domain %s: %w", l.domain, engine.ErrClosed)
 		case ctx.Err() != nil:
@@ -102,8 +106,9 @@ func (l *Log) newReading(ctx context.Context, q engine.Query) (*reading, error) 
 	return rd, nil
 }
 
-// refresh goes on after the log changed below the reader's feet.
-func (rd *reading) refresh() {
+// refresh goes on after the log changed below the reader's feet. An error says
+// that there is no end to go on to before the log is mended.
+func (rd *reading) refresh() error {
 	l := rd.log
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -113,6 +118,10 @@ func (rd *reading) refresh() {
 	if rd.reader != nil {
 		rd.reader.Seek(rd.at)
 	}
+	if end := l.seg.Written(); end < rd.upTo {
+		return fmt.Errorf("messages above %d are being brought back: %w", end, engine.ErrUnavailable)
+	}
+	return nil
 }
 
 func (rd *reading) close() {
@@ -219,6 +228,9 @@ func (rd *reading) fetch(hold *seglog.Segment, end uint64) error {
 	for _, p := range rd.found {
 		rec, err := hold.ReadAt(p.Offset, rd.buf)
 		if errors.Is(err, seglog.ErrDamaged) {
+			if hold.Info().Last < p.Seq { // taken back, which the index does not know yet
+				return seglog.ErrRolledBack
+			}
 			rd.log.noteDamage(seglog.DamageError{Segment: hold.Info().Number, First: p.Seq, Last: p.Seq})
 			rd.at = p.Seq
 			continue

@@ -22,7 +22,12 @@ func (l *Log) sealed(info seglog.SegmentInfo) {
 	if sum := a.Summary(); sum.First != info.First || sum.Last != info.Last {
 		var err error
 		if a, err = l.scan(info); err != nil {
+			// Without an index it would be passed over in silence.
 			l.engine.cfg.Logger.Error("sealed segment not read", "domain", l.domain, "segment", info.Number, "error", err)
+			l.noteDamage(seglog.DamageError{Segment: info.Number, First: info.First, Last: info.Last})
+			l.mu.Lock()
+			l.active = index.NewActive(info.Last + 1)
+			l.mu.Unlock()
 			return
 		}
 	}
@@ -89,6 +94,7 @@ func (l *Log) noteDamage(d seglog.DamageError) {
 			return
 		}
 	}
+	l.changes++
 	l.engine.cfg.Logger.Error("messages cannot be read, their subscribers are told of a gap; restore the segment from a backup, or leave it to retention",
 		"domain", l.domain, "directory", domainsDir+"/"+l.dir, "damage", &d)
 	if len(l.damage) < maxDamage {

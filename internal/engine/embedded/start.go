@@ -26,7 +26,7 @@ func (l *Log) Start(b engine.Block, done func(engine.Receipt, error)) bool {
 		return false
 	}
 	defer l.writeMu.Unlock()
-	if l.closed || l.fsync.Load() || !l.mended() || l.seg.Tag() != l.tag() || l.large() || !l.seg.Fits(int64(size)) {
+	if l.closed || l.fsync.Load() || !l.mended() || l.engine.control.doubtful.Load() || l.seg.Tag() != l.tag() || l.large() || !l.seg.Fits(int64(size)) {
 		return false
 	}
 	one := [1]*request{l.request(b, size, done)}

@@ -18,13 +18,14 @@ type left struct {
 	number uint64
 	first  uint64 // of the segment
 	last   uint64
-	bytes  int64 // data plus topic, without what is deleted
-	max    int64 // its newest message's time
+	bytes  int64  // data plus topic, without what is deleted
+	max    int64  // its newest message's time
+	falls  uint64 // how often the log had fallen back
 }
 
 // leftOf looks at a sealed segment. The caller holds mu.
 func (l *Log) leftOf(s *segment) left {
-	n := left{seg: s, number: s.number, first: s.sum.First, last: s.sum.Last, max: s.sum.MaxTime}
+	n := left{seg: s, number: s.number, first: s.sum.First, last: s.sum.Last, max: s.sum.MaxTime, falls: l.falls}
 	if n.last > l.ctl.Trimmed {
 		n.bytes = l.bytesOf(s.number, s.sum.First, s.sum.Bytes)
 	}
@@ -36,7 +37,7 @@ func (l *Log) leftOfActive() left {
 	sum := l.active.Summary()
 	return left{
 		number: l.number, first: sum.First, last: sum.Last, max: sum.MaxTime,
-		bytes: l.bytesOf(l.number, sum.First, sum.Bytes),
+		bytes: l.bytesOf(l.number, sum.First, sum.Bytes), falls: l.falls,
 	}
 }
 
@@ -45,7 +46,7 @@ func (l *Log) bytesOf(number, first uint64, bytes int64) int64 {
 	if first <= l.ctl.Trimmed {
 		bytes -= l.ctl.TrimmedBytes
 	}
-	return bytes
+	return max(bytes, 0) // a segment that fell back has less than was taken
 }
 
 // bytes is what retention by bytes counts. The caller holds mu.
@@ -158,6 +159,9 @@ func (l *Log) oldest() (n left, total int64, done bool, err error) {
 func (l *Log) trimWhole(n left) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.falls != n.falls {
+		return // its numbers may be others' by now
+	}
 	if l.ctl.Trimmed < n.first {
 		l.ctl.TrimmedBytes = 0
 	}
@@ -259,7 +263,7 @@ func (l *Log) trimSome(ctx context.Context, r engine.Retention, now int64, n lef
 func (l *Log) trimTo(n left, at uint64, taken, forgotten int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if at <= l.ctl.Trimmed {
+	if at <= l.ctl.Trimmed || l.falls != n.falls {
 		return
 	}
 	if l.ctl.Trimmed < n.first {

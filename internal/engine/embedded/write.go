@@ -13,7 +13,7 @@ import (
 )
 
 // newTag is the tag of a segment: the epoch of its messages, and whether some
-// may have been acknowledged before they were on disk.
+// may have been acknowledged before they were on disk. See owing for the rest.
 func newTag(e message.Epoch, fsync bool) seglog.Tag {
 	var t seglog.Tag
 	binary.LittleEndian.PutUint32(t[0:], e.Began)
@@ -23,6 +23,16 @@ func newTag(e message.Epoch, fsync bool) seglog.Tag {
 	}
 	return t
 }
+
+// owing marks the tag of a segment that begins where messages were taken back
+// that were seen: their numbers must not be given again in that epoch. As long
+// as it is the last one the log owes an epoch, whatever came of the process.
+func owing(t seglog.Tag) seglog.Tag {
+	t[7] = 1
+	return t
+}
+
+func owes(t seglog.Tag) bool { return t[7] != 0 }
 
 func parseTag(t seglog.Tag) (e message.Epoch, fsync bool) {
 	return message.Epoch{
@@ -200,7 +210,7 @@ func (l *Log) answer(reqs []*request, err error) {
 		case r.dup != nil:
 			r.receipt, r.err = r.dup.receipt, err
 			r.receipt.Repeated = true
-			if r.block.Key.Body != r.dup.block.Key.Body {
+			if err == nil && r.block.Key.Body != r.dup.block.Key.Body {
 				r.err = engine.ErrKeyReused
 			}
 		default:
@@ -216,7 +226,7 @@ func (l *Log) answer(reqs []*request, err error) {
 // log's own file.
 func (l *Log) syncWritten() error {
 	j := l.engine.journal
-	upTo := j.log.Written()
+	upTo := j.log.Synced()
 	err := l.seg.Sync()
 	if err == nil {
 		j.settle(l, upTo)
@@ -240,6 +250,9 @@ func (l *Log) ready() error {
 // and begins another segment when the one it has is large for such a log.
 func (l *Log) prepare() error {
 	if err := l.ready(); err != nil {
+		return err
+	}
+	if err := l.engine.control.certain(l.dir); err != nil {
 		return err
 	}
 	if l.seg.Tag() != l.tag() || l.large() {
