@@ -72,13 +72,13 @@ func (a *API) postBody(w http.ResponseWriter, r *http.Request, t target, who *ac
 	}
 	draft, key, err := draftOf(r.Header, t.name)
 	if err != nil {
-		return none, problem.BadRequest(err.Error())
+		return none, badRequest(err)
 	}
 	limit := a.Limits.Message
 	if batch {
 		limit = maxBatchBytes
 		if base, _, err := mime.ParseMediaType(draft.ContentType); err != nil || base != "application/x-ndjson" {
-			return none, problem.UnsupportedMedia("a batch has Content-Type application/x-ndjson: one JSON message in each line")
+			return none, problem.UnsupportedMedia("a batch has Content-Type application/x-ndjson: one JSON message in each line").On("Content-Type")
 		}
 	}
 	body, err := a.readBody(w, r, limit)

@@ -132,13 +132,29 @@ func (s *socket) Publish(ctx context.Context, p websocket.Publication) (engine.R
 		if prob, ok := errors.AsType[*problem.Problem](err); ok {
 			return engine.Receipt{}, prob
 		}
-		return engine.Receipt{}, problem.BadRequest(err.Error())
+		return engine.Receipt{}, asMember(badRequest(err))
 	}
 	receipt, prob := s.api.publish(ctx, d, s.who, drafts, p.IdempotencyKey, body)
 	if prob != nil {
 		return receipt, prob
 	}
 	return receipt, nil
+}
+
+// asMember has a problem name a field as frames do: a publish by HTTP says in
+// headers and parameters what a frame says in members.
+func asMember(p *problem.Problem) *problem.Problem {
+	switch p.Field {
+	case "topic":
+		p.Field = "topics"
+	case "Content-Type":
+		p.Field = "contentType"
+	case "Crier-Type":
+		p.Field = "type"
+	case "Idempotency-Key":
+		p.Field = "idempotencyKey"
+	}
+	return p
 }
 
 // drafts checks what a client wrote, and gives all bytes for the fingerprint
@@ -160,7 +176,7 @@ func (s *socket) drafts(p websocket.Publication) (drafts []message.Draft, body [
 			return nil, nil, err
 		}
 		if m.TTL < 0 || time.Duration(m.TTL) > maxTTL/time.Second {
-			return nil, nil, fmt.Errorf("ttl is a number of seconds from 1 to %d, got %d", int(maxTTL/time.Second), m.TTL)
+			return nil, nil, wrong("ttl", "ttl is a number of seconds from 1 to %d, got %d", int(maxTTL/time.Second), m.TTL)
 		}
 		d.TTL = time.Duration(m.TTL) * time.Second
 		switch m.Kind {
@@ -183,13 +199,13 @@ func (s *socket) drafts(p websocket.Publication) (drafts []message.Draft, body [
 func (s *socket) Listen(_ context.Context, patterns []string, since string) (transport.Listen, error) {
 	l, p := s.api.listenOn(target{domain: s.domain}, patterns, s.who)
 	if p != nil {
-		return l, p
+		return l, asMember(p)
 	}
 	l.Start = message.Latest()
 	if since != "" {
 		start, err := message.ParseStart(since)
 		if err != nil {
-			return l, problem.BadRequest("since: " + err.Error())
+			return l, problem.BadRequest("since: " + err.Error()).On("since")
 		}
 		l.Start = start
 	}
