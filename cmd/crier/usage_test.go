@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -97,6 +99,40 @@ func TestNobodyThere(t *testing.T) {
 				if o.code != 1 || !strings.Contains(o.err, want) {
 					t.Errorf("exit code %d, want 1 with %q:\n%s", o.code, want, o.err)
 				}
+			}
+		})
+	}
+}
+
+// What is wrong in a configuration file, or in a name of the environment, is
+// told with where it stands: nobody wrote the flag that is named.
+func TestBadSettings(t *testing.T) {
+	for _, tt := range []struct {
+		name, file string
+		env        []string
+		want       []string
+	}{
+		{"a value", "heartbeat = 15", nil, []string{"--heartbeat", "is set in the configuration file", "crier.conf"}},
+		{"a value that is out of bounds", "max-message = 1GiB", nil, []string{"--max-message", "is set in the configuration file", "crier.conf"}},
+		{"a file that is not there", "tls-cert = nowhere.pem\ntls-key = nowhere.key", nil, []string{"nowhere.pem", "--tls-cert is set in the configuration file"}},
+		{"one setting twice", "heartbeat = 1s\nheartbeat = 2s", nil, []string{"crier.conf", "heartbeat is set 2 times"}},
+		{"a list with blanks", "origins = https://a.example, https://b.example/", nil, []string{`"https://b.example/"`}},
+		{"a name of a system before", "", []string{"PORT=abc"}, []string{"--listen", `"127.0.0.1:abc"`, "--listen is taken from PORT"}},
+		{"stronger than the file", "heartbeat = 15", []string{"CRIER_HEARTBEAT=16"}, []string{"CRIER_HEARTBEAT"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "crier.conf"), []byte(tt.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o := call{t: t, dir: dir, env: tt.env}.run("serve", "--config", "crier.conf", "--admin-listen", "127.0.0.1:0", "--qri-listen", "")
+			for _, want := range tt.want {
+				if o.code == 0 || !strings.Contains(o.err, want) {
+					t.Errorf("exit code %d, want no success, and %q:\n%s", o.code, want, o.err)
+				}
+			}
+			if len(tt.env) > 0 && strings.Contains(o.err, "configuration file") {
+				t.Errorf("the file is blamed:\n%s", o.err)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -80,6 +81,11 @@ type Serve struct {
 func (s *Serve) Validate() error {
 	if len(s.Listen) == 0 {
 		return errors.New("--listen is empty: name an address such as 127.0.0.1:8080")
+	}
+	for _, list := range [][]string{s.Listen, s.Origins, s.TrustedProxies} {
+		for i := range list { // "a, b" is two as well
+			list[i] = strings.TrimSpace(list[i])
+		}
 	}
 	for _, addr := range s.Listen {
 		if err := checkAddress("--listen", addr); err != nil {
