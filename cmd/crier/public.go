@@ -51,7 +51,7 @@ func hintFor(err error) string {
 		case 403:
 			return "crier key list shows what each key may do"
 		case 503:
-			return "the server's log and its /readyz say why"
+			return "the server's log, and /v1/status on its operator's listener, say why"
 		}
 		return ""
 	}
