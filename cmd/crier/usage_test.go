@@ -137,3 +137,30 @@ func TestBadSettings(t *testing.T) {
 		})
 	}
 }
+
+// A data directory that cannot be used is refused once, in one breath, with
+// what to do.
+func TestBadDataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "broken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "broken", "registry.db"), []byte("no registry"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ data, want string }{
+		{"", "--data-dir is empty"},
+		{"file", "make the data directory"},
+		{"broken", "restore a backup"},
+	} {
+		t.Run(tt.data, func(t *testing.T) {
+			o := call{t: t, dir: dir}.run("serve", "--data-dir", tt.data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--qri-listen", "")
+			if o.code == 0 || !strings.Contains(o.err, tt.want) || strings.Count(o.err, "data directory "+dir) > 1 {
+				t.Errorf("exit code %d, want no success, %q, and the directory once:\n%s", o.code, tt.want, o.err)
+			}
+		})
+	}
+}
