@@ -66,7 +66,8 @@ func WithUserAgent(s string) Option { return func(c *Client) { c.agent = s } }
 func New(server string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil {
-		return nil, fmt.Errorf("server address: %w", err)
+		// An address without a scheme cannot be parsed either.
+		return nil, fmt.Errorf("server address cannot be read, want http://HOST:PORT or https://HOST:PORT: %w", err)
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":

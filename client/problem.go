@@ -55,7 +55,7 @@ func ReadProblem(resp *http.Response) *Problem {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case kind == "application/problem+json" && json.Unmarshal(body, p) == nil:
-	case strings.HasPrefix(kind, "text/plain"):
+	case strings.HasPrefix(kind, "text/plain"), kind == "": // an HTTPS server says so what it makes of HTTP
 		*p = Problem{Detail: clip(strings.TrimSpace(string(body)), 200)}
 	default:
 		*p = Problem{}

@@ -23,22 +23,22 @@ type benchCmd struct {
 
 // benchFlags are those of all loads.
 type benchFlags struct {
-	Server     string        `help:"Address of a server to measure. Unless given, one is started on free ports with data of its own." placeholder:"URL" group:"Server"`
-	Token      string        `help:"Key or JWT for --server." placeholder:"TOKEN" env:"CRIER_TOKEN" group:"Server"`
-	PID        int           `name:"pid" help:"Process of --server, if it runs on this machine: its processor time and memory are then told too." placeholder:"PID" group:"Server"`
-	Admin      string        `help:"Operator's listener of --server, for --domains." placeholder:"URL" group:"Server"`
-	AdminToken string        `help:"Token for --admin." placeholder:"TOKEN" env:"CRIER_ADMIN_TOKEN" group:"Server"`
-	Durability string        `help:"Durability of the server that is started: fsync, async or memory. Unless given, fsync." enum:",fsync,async,memory" default:"" placeholder:"HOW" group:"Server"`
-	Domain     string        `help:"Domain of --server; of several, the beginning of their names." default:"main" placeholder:"NAME"`
-	Domains    int           `help:"Domains over which the load is spread." default:"1" placeholder:"N"`
-	Topics     int           `help:"Topics of each domain over which it is spread." default:"1" placeholder:"N"`
-	Size       int           `help:"Bytes of a message." default:"200" placeholder:"BYTES"`
-	Duration   time.Duration `help:"How long to measure, in each round. Unless given, 10s; with several rounds 3s." placeholder:"TIME"`
-	Warmup     time.Duration `help:"How long to load before that." default:"1s" placeholder:"TIME"`
-	Rounds     int           `help:"Rounds, of whose figures the medians are told. Unless given, 1; with --reference 5." placeholder:"N"`
-	Reference  bool          `help:"Start the limit beside the server, a process that does the least there is to do, take turns with it, and tell every figure as a ratio to its (Linux)."`
-	Together   bool          `help:"With --reference: the limit puts all that waits for a subscriber into one write."`
-	JSON       bool          `name:"json" help:"Print JSON; times are in nanoseconds."`
+	Server     string         `help:"Address of a server to measure. Unless given, one is started on free ports with data of its own." placeholder:"URL" group:"Server"`
+	Token      string         `help:"Key or JWT for --server." placeholder:"TOKEN" env:"CRIER_TOKEN" group:"Server"`
+	PID        int            `name:"pid" help:"Process of --server, if it runs on this machine: its processor time and memory are then told too." placeholder:"PID" group:"Server"`
+	Admin      string         `help:"Operator's listener of --server, for --domains." placeholder:"URL" group:"Server"`
+	AdminToken string         `help:"Token for --admin." placeholder:"TOKEN" env:"CRIER_ADMIN_TOKEN" group:"Server"`
+	Durability string         `help:"Durability of the server that is started: fsync, async or memory. Unless given, fsync." enum:",fsync,async,memory" default:"" placeholder:"HOW" group:"Server"`
+	Domain     string         `help:"Domain of --server; of several, the beginning of their names." default:"main" placeholder:"NAME"`
+	Domains    int            `help:"Domains over which the load is spread." default:"1" placeholder:"N"`
+	Topics     int            `help:"Topics of each domain over which it is spread." default:"1" placeholder:"N"`
+	Size       int            `help:"Bytes of a message." default:"200" placeholder:"BYTES"`
+	Duration   *time.Duration `help:"How long to measure, in each round. Unless given, 10s; with several rounds 3s." placeholder:"TIME"`
+	Warmup     time.Duration  `help:"How long to load before that." default:"1s" placeholder:"TIME"`
+	Rounds     int            `help:"Rounds, of whose figures the medians are told. Unless given, 1; with --reference 5." placeholder:"N"`
+	Reference  bool           `help:"Start the limit beside the server, a process that does the least there is to do, take turns with it, and tell every figure as a ratio to its (Linux)."`
+	Together   bool           `help:"With --reference: the limit puts all that waits for a subscriber into one write."`
+	JSON       bool           `name:"json" help:"Print JSON; times are in nanoseconds."`
 }
 
 func (f *benchFlags) load(std *streams) bench.Load {
@@ -46,8 +46,11 @@ func (f *benchFlags) load(std *streams) bench.Load {
 	if warmup == 0 {
 		warmup = -1 // none, and not the default
 	}
-	duration := f.Duration
-	if rounds := f.rounds(); duration == 0 && rounds > 1 {
+	var duration time.Duration // 0: the load's own
+	switch {
+	case f.Duration != nil:
+		duration = *f.Duration
+	case f.rounds() > 1:
 		duration = 3 * time.Second
 	}
 	return bench.Load{
@@ -89,6 +92,26 @@ func (f *benchFlags) check() error {
 		return usagef("--together says how the limit of --reference writes")
 	case f.Reference && f.Domains > 1:
 		return usagef("--domains: the limit of --reference has none")
+	case f.Duration != nil && *f.Duration <= 0:
+		return usagef("--duration %v is not above 0", *f.Duration)
+	case f.Size < bench.MinSize || f.Size > bench.MaxSize:
+		return usagef("--size %d is outside %d to %d bytes", f.Size, bench.MinSize, bench.MaxSize)
+	}
+	return atLeastOne(counted{"domains", f.Domains}, counted{"topics", f.Topics})
+}
+
+// counted is a flag that says how many.
+type counted struct {
+	flag string
+	n    int
+}
+
+// atLeastOne refuses what a load would take for "not said".
+func atLeastOne(flags ...counted) error {
+	for _, c := range flags {
+		if c.n < 1 {
+			return usagef("--%s %d is below the least, 1", c.flag, c.n)
+		}
 	}
 	return nil
 }
@@ -123,6 +146,9 @@ func measure[R bench.Result](ctx context.Context, std *streams, f *benchFlags, f
 	defer func() { err = errors.Join(err, t.Close()) }()
 	r, err := rounds(ctx, std, f, fresh, t, load)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // what failed after it failed of it
+		}
 		return fmt.Errorf("bench: %w", err)
 	}
 	if f.JSON {

@@ -27,6 +27,9 @@ type benchPublishCmd struct {
 
 // Run measures publishing.
 func (c *benchPublishCmd) Run(ctx context.Context, std *streams) error {
+	if err := atLeastOne(counted{"connections", c.Connections}, counted{"frames", c.Frames}, counted{"batch", c.Batch}); err != nil {
+		return err
+	}
 	o := bench.PublishOptions{Load: c.load(std), Publishing: c.publishing(), Connections: c.Connections, Rate: c.Rate}
 	return measure(ctx, std, &c.benchFlags, false, ready(func(ctx context.Context, t *bench.Target) (*bench.PublishResult, error) {
 		return bench.Publish(ctx, t, o)
@@ -45,6 +48,9 @@ type benchFanoutCmd struct {
 
 // Run measures fanning out.
 func (c *benchFanoutCmd) Run(ctx context.Context, std *streams) error {
+	if err := atLeastOne(counted{"subscribers", c.Subscribers}, counted{"window", c.Window}, counted{"frames", c.Frames}, counted{"batch", c.Batch}); err != nil {
+		return err
+	}
 	return fanout(ctx, std, &c.benchFlags, bench.FanoutOptions{
 		Load: c.load(std), Publishing: c.publishing(), Transport: bench.Transport(c.Transport), Subscribers: c.Subscribers,
 		Connections: c.Connections, Rate: c.Rate, Window: c.Window,
@@ -74,6 +80,9 @@ type benchUnicastCmd struct {
 
 // Run measures fanning out to one.
 func (c *benchUnicastCmd) Run(ctx context.Context, std *streams) error {
+	if err := atLeastOne(counted{"subscribers", c.Subscribers}, counted{"connections", c.Connections}); err != nil {
+		return err
+	}
 	if c.Domains > 1 || c.Topics > 1 {
 		return usagef("--domains and --topics: the subscribers of unicast have each a topic of one domain")
 	}
@@ -95,6 +104,9 @@ type benchReplayCmd struct {
 
 // Run measures replaying.
 func (c *benchReplayCmd) Run(ctx context.Context, std *streams) error {
+	if err := atLeastOne(counted{"messages", c.Messages}, counted{"readers", c.Readers}); err != nil {
+		return err
+	}
 	o := bench.ReplayOptions{
 		Load: c.load(std), Transport: bench.Transport(c.Transport), Messages: c.Messages, Readers: c.Readers, Cold: c.Cold,
 	}
@@ -116,6 +128,9 @@ type benchStormCmd struct {
 
 // Run measures a storm.
 func (c *benchStormCmd) Run(ctx context.Context, std *streams) error {
+	if err := atLeastOne(counted{"subscribers", c.Subscribers}, counted{"missed", c.Missed}); err != nil {
+		return err
+	}
 	o := bench.StormOptions{Load: c.load(std), Transport: bench.Transport(c.Transport), Subscribers: c.Subscribers, Missed: c.Missed}
 	return measure(ctx, std, &c.benchFlags, false, ready(func(ctx context.Context, t *bench.Target) (*bench.StormResult, error) {
 		return bench.Storm(ctx, t, o)
@@ -131,6 +146,9 @@ type benchIdleCmd struct {
 
 // Run measures idle subscribers.
 func (c *benchIdleCmd) Run(ctx context.Context, std *streams) error {
+	if err := atLeastOne(counted{"subscribers", c.Subscribers}); err != nil {
+		return err
+	}
 	o := bench.IdleOptions{Load: c.load(std), Transport: bench.Transport(c.Transport), Subscribers: c.Subscribers, Settle: c.Settle}
 	return measure(ctx, std, &c.benchFlags, true, ready(func(ctx context.Context, t *bench.Target) (*bench.IdleResult, error) {
 		return bench.Idle(ctx, t, o)

@@ -71,3 +71,15 @@ func TestBenchText(t *testing.T) {
 		}
 	}
 }
+
+// A server that wants a key is told apart from one that answers nonsense.
+func TestBenchWithoutKey(t *testing.T) {
+	s := serve(t, t.TempDir())
+	s.ok("key", "create", "--publish", "a")
+	for _, load := range []string{"publish", "fanout"} {
+		o := s.run("bench", load, "--server", s.api, "--duration", "100ms", "--warmup", "0s")
+		if o.code != 1 || !strings.Contains(o.err, "401") || !strings.Contains(o.err, "--token") {
+			t.Errorf("%s: exit code %d, want 1 with what to give:\n%s", load, o.code, o.err)
+		}
+	}
+}

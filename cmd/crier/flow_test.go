@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -239,5 +240,18 @@ func TestPublishInterrupted(t *testing.T) {
 	_ = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(said.String(), "publish") {
 		t.Errorf("exit code %d: %s", code, said.String())
+	}
+}
+
+// A secret often comes out of a file, with the end of its line; what no header
+// can hold is refused before anything is tried.
+func TestSecretsFromFiles(t *testing.T) {
+	s := serve(t, t.TempDir())
+	secret := strings.TrimSpace(s.ok("key", "create", "--publish", "a"))
+	with := s.call
+	with.env = append(slices.Clone(s.env), "CRIER_TOKEN="+secret+"\n")
+	with.ok("publish", "a", "x")
+	if o := s.run("publish", "a", "x", "--token", secret+"\n"+secret); o.code != 2 || !strings.Contains(o.err, "--token") || strings.Contains(o.err, secret) {
+		t.Errorf("exit code %d, want 2 with --token, and not the secret:\n%s", o.code, o.err)
 	}
 }

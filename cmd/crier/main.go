@@ -66,7 +66,8 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 func run(args []string) int {
 	std := &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}
-	parser, err := newParser(std)
+	from := origins{}
+	parser, err := newParser(std, from)
 	if err != nil {
 		std.note("%v", err)
 		return exitFailed
@@ -77,6 +78,7 @@ func run(args []string) int {
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		std.note("%v", err)
+		from.tell(std, err)
 		std.note("try: crier%s --help", commandOf(err))
 		return exitUsage
 	}
@@ -85,6 +87,7 @@ func run(args []string) int {
 		return exitOK
 	}
 	std.note("%v", err)
+	from.tell(std, err)
 	if hint := hintFor(err); hint != "" {
 		std.note("%s", hint)
 	}
@@ -94,7 +97,7 @@ func run(args []string) int {
 	return exitFailed
 }
 
-func newParser(std *streams) (*kong.Kong, error) {
+func newParser(std *streams, from origins) (*kong.Kong, error) {
 	model := &appModel{}
 	parser, err := kong.New(&root{},
 		kong.Name("crier"),
@@ -102,7 +105,7 @@ func newParser(std *streams) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.ValueFormatter(helpWithDefault),
 		kong.Writers(std.out, std.err),
-		kong.Bind(std, model),
+		kong.Bind(std, model, from),
 		kong.BindSingletonProvider(interruptible),
 	)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"crier/internal/access"
@@ -183,7 +184,7 @@ func loopback(host string) bool {
 // token gives what to send, and "" if there is none.
 func (f *manageFlags) token() (string, error) {
 	if f.AdminToken != "" {
-		return f.AdminToken, nil
+		return strings.TrimSpace(f.AdminToken), nil
 	}
 	token, err := access.ReadOperatorToken(f.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"crier/client"
@@ -19,7 +20,11 @@ type publicFlags struct {
 // client makes the client; tries of what may pass are few, since somebody
 // waits, and told.
 func (f *publicFlags) client(std *streams) (*client.Client, error) {
-	c, err := client.New(f.Server, client.WithToken(f.Token), client.WithUserAgent("crier/"+version()),
+	token := strings.TrimSpace(f.Token) // of a file it has the end of a line
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return nil, usagef("--token has a blank, or another character that no key or JWT has; was it copied whole, and alone?")
+	}
+	c, err := client.New(f.Server, client.WithToken(token), client.WithUserAgent("crier/"+version()),
 		client.WithRetry(client.Retry{Tries: 5, Notify: func(err error, wait time.Duration) {
 			std.note("%v; trying again in %v", err, rounded(wait))
 		}}))
@@ -51,7 +56,7 @@ func hintFor(err error) string {
 		case 403:
 			return "crier key list shows what each key may do"
 		case 503:
-			return "the server's log and its /readyz say why"
+			return "the server's log, and /v1/status on its operator's listener, say why"
 		}
 		return ""
 	}

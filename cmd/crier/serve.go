@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -23,7 +26,7 @@ type serveCmd struct {
 
 // BeforeResolve has the configuration file stand behind flags and environment,
 // and behind that what the environment names of the systems before Crier say.
-func (c *serveCmd) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
+func (c *serveCmd) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path, from origins) error {
 	path := os.Getenv("CRIER_CONFIG")
 	for _, p := range ctx.Path {
 		if p.Flag != nil && p.Flag.Name == "config" {
@@ -46,9 +49,13 @@ func (c *serveCmd) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pa
 			}
 		}
 		values := settings[f.Name]
+		if len(values) > 0 {
+			from[f.Name] = "is set in the configuration file " + path
+		}
 		if a, said := ancestors[f.Name]; said && len(values) == 0 {
 			values = a.Values
 			c.ancestors[f.Name] = a
+			from[f.Name] = "is taken from " + strings.Join(a.Names, " and ")
 		}
 		if len(values) == 0 {
 			return nil, nil
@@ -63,9 +70,10 @@ func readSettings(path string, trace *kong.Path) (config.File, error) {
 	if path == "" {
 		return nil, nil
 	}
-	known := map[string]bool{}
+	known, lists := map[string]bool{}, map[string]bool{}
 	for _, f := range trace.Node().Flags {
 		known[f.Name] = f.Name != "config" && f.Name != "help"
+		lists[f.Name] = f.IsSlice()
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -76,8 +84,29 @@ func readSettings(path string, trace *kong.Path) (config.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration file %s: %w", path, err)
 	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if n := len(settings[name]); n > 1 && !lists[name] {
+			return nil, fmt.Errorf("configuration file %s: %s is set %d times; keep one", path, name, n)
+		}
+	}
 	return settings, nil
 }
+
+// origins says of settings that are on no command line where they were said.
+type origins map[string]string
+
+// tell names the origin of the first setting that an error names: it is a
+// flag there, which nobody wrote.
+func (o origins) tell(std *streams, err error) {
+	for _, name := range flagNames.FindAllStringSubmatch(err.Error(), -1) {
+		if where, ok := o[name[1]]; ok {
+			std.note("--%s %s", name[1], where)
+			return
+		}
+	}
+}
+
+var flagNames = regexp.MustCompile(`--([a-z][a-z-]*)`)
 
 // Run serves until SIGTERM or an interrupt; a second one ends at once.
 func (c *serveCmd) Run() error {

@@ -69,11 +69,13 @@ func (c *subscribeCmd) messages(ctx context.Context, cl *client.Client, std *str
 	if c.UntilLatest {
 		return cl.History(ctx, client.PageOptions{Domain: c.Domain, Topics: c.Patterns, Since: c.Since})
 	}
+	hinted := "" // once is enough
 	return cl.Subscribe(ctx, client.SubscribeOptions{
 		Domain: c.Domain, Topics: c.Patterns, Since: c.Since,
 		OnRetry: func(err error, wait time.Duration) {
 			std.note("%v; trying again in %v", err, rounded(wait))
-			if hint := hintFor(err); hint != "" {
+			if hint := hintFor(err); hint != "" && hint != hinted {
+				hinted = hint
 				std.note("%s", hint)
 			}
 		},

@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -29,6 +31,14 @@ func TestUsage(t *testing.T) {
 		{"publish a --file nowhere", 2, "nowhere"},
 		{"publish a b --ttl tomorrow", 2, "no duration such as"},
 		{"publish a b --server localhost:8080", 2, "want http://HOST:PORT"},
+		{"publish a b --server 127.0.0.1:8080", 2, "want http://HOST:PORT"},
+		{"serve --listen 127.0.0.1:abc", 2, `--listen: "127.0.0.1:abc"`},
+		{"serve --admin-listen 127.0.0.1:99999", 2, `--admin-listen: "127.0.0.1:99999"`},
+		{"bench publish --domains 2 --server http://127.0.0.1:1", 1, "--admin"},
+		{"bench publish --duration 0s", 2, "--duration"},
+		{"bench publish --size 0", 2, "--size"},
+		{"bench publish --connections 0", 2, "--connections"},
+		{"bench fanout --subscribers 0", 2, "--subscribers"},
 		{"subscribe", 2, `expected "<pattern>`},
 		{"subscribe a --limit -1", 2, "--limit"},
 		{"key", 2, "expected one of"},
@@ -89,6 +99,67 @@ func TestNobodyThere(t *testing.T) {
 				if o.code != 1 || !strings.Contains(o.err, want) {
 					t.Errorf("exit code %d, want 1 with %q:\n%s", o.code, want, o.err)
 				}
+			}
+		})
+	}
+}
+
+// What is wrong in a configuration file, or in a name of the environment, is
+// told with where it stands: nobody wrote the flag that is named.
+func TestBadSettings(t *testing.T) {
+	for _, tt := range []struct {
+		name, file string
+		env        []string
+		want       []string
+	}{
+		{"a value", "heartbeat = 15", nil, []string{"--heartbeat", "is set in the configuration file", "crier.conf"}},
+		{"a value that is out of bounds", "max-message = 1GiB", nil, []string{"--max-message", "is set in the configuration file", "crier.conf"}},
+		{"a file that is not there", "tls-cert = nowhere.pem\ntls-key = nowhere.key", nil, []string{"nowhere.pem", "--tls-cert is set in the configuration file"}},
+		{"one setting twice", "heartbeat = 1s\nheartbeat = 2s", nil, []string{"crier.conf", "heartbeat is set 2 times"}},
+		{"a list with blanks", "origins = https://a.example, https://b.example/", nil, []string{`"https://b.example/"`}},
+		{"a name of a system before", "", []string{"PORT=abc"}, []string{"--listen", `"127.0.0.1:abc"`, "--listen is taken from PORT"}},
+		{"stronger than the file", "heartbeat = 15", []string{"CRIER_HEARTBEAT=16"}, []string{"CRIER_HEARTBEAT"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "crier.conf"), []byte(tt.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o := call{t: t, dir: dir, env: tt.env}.run("serve", "--config", "crier.conf", "--admin-listen", "127.0.0.1:0", "--qri-listen", "")
+			for _, want := range tt.want {
+				if o.code == 0 || !strings.Contains(o.err, want) {
+					t.Errorf("exit code %d, want no success, and %q:\n%s", o.code, want, o.err)
+				}
+			}
+			if len(tt.env) > 0 && strings.Contains(o.err, "configuration file") {
+				t.Errorf("the file is blamed:\n%s", o.err)
+			}
+		})
+	}
+}
+
+// A data directory that cannot be used is refused once, in one breath, with
+// what to do.
+func TestBadDataDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "broken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "broken", "registry.db"), []byte("no registry"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ data, want string }{
+		{"", "--data-dir is empty"},
+		{"file", "make the data directory"},
+		{"broken", "restore a backup"},
+	} {
+		t.Run(tt.data, func(t *testing.T) {
+			o := call{t: t, dir: dir}.run("serve", "--data-dir", tt.data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--qri-listen", "")
+			if o.code == 0 || !strings.Contains(o.err, tt.want) || strings.Count(o.err, "data directory "+dir) > 1 {
+				t.Errorf("exit code %d, want no success, %q, and the directory once:\n%s", o.code, tt.want, o.err)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"crier/internal/engine"
@@ -155,6 +156,8 @@ func reason(err error) string {
 		return "no answer within " + CheckTimeout.String()
 	case errors.Is(err, engine.ErrClosed):
 		return "closed"
+	case errors.Is(err, syscall.ENOSPC):
+		return "no space left on the device of the data"
 	case errors.Is(err, engine.ErrUnavailable):
 		return "unavailable"
 	}

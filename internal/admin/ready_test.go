@@ -3,10 +3,13 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +39,7 @@ func TestReady(t *testing.T) {
 		{"starting", admin.Starting, nil, false, ""},
 		{"draining", admin.Draining, nil, false, ""},
 		{"closed", admin.Closed, nil, false, ""},
+		{"disk full", admin.Listening, fmt.Errorf("%w: %w", engine.ErrUnavailable, &fs.PathError{Op: "write", Path: "/secret/path", Err: syscall.ENOSPC}), false, "no space left on the device of the data"},
 		{"engine away", admin.Listening, errEngineAway, false, "unavailable"},
 		{"engine closed", admin.Listening, engine.ErrClosed, false, "closed"},
 		{"engine odd", admin.Listening, errors.New("password=hunter2"), false, "failed"},

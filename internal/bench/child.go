@@ -111,10 +111,24 @@ func (c *child) stop() error {
 	defer timeout.Stop()
 	select {
 	case err := <-c.exited:
-		return err
+		return unlessStopped(err)
 	case <-timeout.C:
 		return errors.Join(fmt.Errorf("it did not stop within %v", stopTimeout), c.kill())
 	}
+}
+
+// unlessStopped is the error of a process that was sent SIGTERM, without what
+// the signal did: who interrupts a terminal interrupts the server too, and a
+// server that stops ends at once at a second signal.
+func unlessStopped(err error) error {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return err
+	}
+	if how, ok := exit.Sys().(syscall.WaitStatus); ok && how.Signaled() && how.Signal() == syscall.SIGTERM {
+		return nil
+	}
+	return err
 }
 
 func (c *child) kill() error {

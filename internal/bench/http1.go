@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -30,7 +31,14 @@ type statusError struct {
 }
 
 func (e *statusError) Error() string {
-	return fmt.Sprintf("%v: status %d: %s", errAnswer, e.status, strings.TrimSpace(e.body))
+	text := strings.TrimSpace(e.body)
+	if text == "" { // of a HEAD
+		text = http.StatusText(e.status)
+	}
+	if e.status == http.StatusUnauthorized || e.status == http.StatusForbidden {
+		text += "; --token gives a key that may publish and subscribe"
+	}
+	return fmt.Sprintf("%v: status %d: %s", errAnswer, e.status, text)
 }
 
 func (e *statusError) Unwrap() error { return errAnswer }

@@ -112,7 +112,7 @@ func (t *Target) domains(ctx context.Context, base string, n int) ([]string, err
 		return []string{base}, nil
 	}
 	if t.Admin == "" || t.AdminToken == "" {
-		return nil, errors.New("several domains are made through the operator's listener: give its address and token")
+		return nil, errors.New("several domains are made through the operator's listener: give its address and token (--admin, --admin-token)")
 	}
 	names := make([]string, n)
 	for i := range names {

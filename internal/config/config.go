@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -81,10 +82,18 @@ func (s *Serve) Validate() error {
 	if len(s.Listen) == 0 {
 		return errors.New("--listen is empty: name an address such as 127.0.0.1:8080")
 	}
-	for _, addr := range append([]string{s.AdminListen}, s.Listen...) {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return fmt.Errorf("address %q is not HOST:PORT: %w", addr, err)
+	for _, list := range [][]string{s.Listen, s.Origins, s.TrustedProxies} {
+		for i := range list { // "a, b" is two as well
+			list[i] = strings.TrimSpace(list[i])
 		}
+	}
+	for _, addr := range s.Listen {
+		if err := checkAddress("--listen", addr); err != nil {
+			return err
+		}
+	}
+	if err := checkAddress("--admin-listen", s.AdminListen); err != nil {
+		return err
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
@@ -157,6 +166,19 @@ func (s *Serve) validateLimits() error {
 		return fmt.Errorf("--heartbeat %v is below the least, 100ms", s.Heartbeat)
 	case s.Drain < 0:
 		return fmt.Errorf("--drain %v is below 0", s.Drain)
+	}
+	return nil
+}
+
+// checkAddress refuses what cannot be listened on wherever it is tried. A port
+// may also be the name of a service.
+func checkAddress(setting, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %q is not HOST:PORT such as 127.0.0.1:8080: %w", setting, addr, err)
 	}
 	return nil
 }

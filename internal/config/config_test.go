@@ -53,7 +53,7 @@ func good() config.Serve {
 		RetentionAge: config.Duration(time.Hour), RetentionBytes: 1 << 20, TailBytes: 1 << 20,
 		MaxMessage: 1 << 20, MaxWebSocketMessage: 1 << 20, MaxPatterns: 64, MaxHeader: 16 << 10,
 		HeadTimeout: time.Second, MaxHandshakes: 1, MaxRequests: 1, Heartbeat: time.Second,
-		QRIMaxConnections: 1, QRIFrameTimeout: time.Second, Engine: "embedded",
+		QRIMaxConnections: 1, QRIFrameTimeout: time.Second, Engine: "embedded", DataDir: "data",
 	}
 }
 
@@ -68,6 +68,7 @@ func TestValidate(t *testing.T) {
 		{func(s *config.Serve) { s.Listen = nil }, "--listen"},
 		{func(s *config.Serve) { s.Listen = []string{"127.0.0.1"} }, "HOST:PORT"},
 		{func(s *config.Serve) { s.AdminListen = "here" }, "HOST:PORT"},
+		{func(s *config.Serve) { s.DataDir = "" }, "--data-dir"},
 		{func(s *config.Serve) { s.Redis = "127.0.0.1:6379" }, "--redis"},
 		{func(s *config.Serve) { s.Redis = "http://127.0.0.1" }, "--redis"},
 		{func(s *config.Serve) { s.Redis = "redis://" }, "--redis"},

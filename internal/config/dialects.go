@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -84,8 +83,8 @@ func (s *Serve) validateQRI() error {
 	case s.QRIListen == "":
 		return nil
 	}
-	if _, _, err := net.SplitHostPort(s.QRIListen); err != nil {
-		return fmt.Errorf("--qri-listen: %q is not HOST:PORT: %w", s.QRIListen, err)
+	if err := checkAddress("--qri-listen", s.QRIListen); err != nil {
+		return err
 	}
 	if !Loopback(s.QRIListen) && s.QRIClientCA == "" && !s.QRIPlaintext {
 		return fmt.Errorf("--qri-listen: others can reach %s, and whoever reaches it may publish: ask for client certificates (--qri-tls-cert, --qri-tls-key, --qri-client-ca), or say --qri-plaintext if the network keeps others out", s.QRIListen)

@@ -39,6 +39,8 @@ func (s *Serve) validateEngine() error {
 		return errors.New("--engine and --mongodb name two databases: give one")
 	case !slices.Contains([]string{"", "fsync", "async", "memory"}, s.MongoDBDurability):
 		return fmt.Errorf("--mongodb-durability %q is not fsync, async or memory", s.MongoDBDurability)
+	case s.DataDir == "" && s.MongoDBURL() == "" && s.Engine == "embedded":
+		return errors.New("--data-dir is empty: name a directory such as ./crier-data")
 	case s.MongoDBDurability != "" && s.MongoDBURL() == "":
 		return errors.New("--mongodb-durability says something of a MongoDB, and --mongodb names none")
 	}

@@ -26,7 +26,7 @@ func ReadFile(r io.Reader, known func(name string) bool) (File, error) {
 	}
 	f := File{}
 	n := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) { // some editors begin with it
 		n++
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {

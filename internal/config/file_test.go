@@ -20,6 +20,7 @@ func TestReadFile(t *testing.T) {
 		{name: "empty", want: config.File{}},
 		{name: "comments and blanks", text: "# drain = 1s\n\n \t\r\n  # more\n", want: config.File{}},
 		{name: "values", text: "drain = 1s\nlisten=a:1\n listen =  b:2 \r\n", want: config.File{"drain": {"1s"}, "listen": {"a:1", "b:2"}}},
+		{name: "a byte order mark", text: "\ufeffdrain = 1s", want: config.File{"drain": {"1s"}}},
 		{name: "quotes", text: `drain = " 1s "` + "\n" + `listen = "a" b`, want: config.File{"drain": {" 1s "}, "listen": {`"a" b`}}},
 		{name: "an equals sign in a value", text: "listen = a=b", want: config.File{"listen": {"a=b"}}},
 		{name: "no value", text: "drain =", want: config.File{"drain": {""}}},

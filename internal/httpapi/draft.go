@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"fmt"
 	"mime"
 	"strconv"
 	"strings"
@@ -44,11 +43,11 @@ func checkContentType(s string) (string, error) {
 		return message.DefaultContentType, nil
 	}
 	if len(s) > maxContentType {
-		return "", fmt.Errorf("Content-Type is %d bytes long, the limit is %d", len(s), maxContentType)
+		return "", wrong("Content-Type", "Content-Type is %d bytes long, the limit is %d", len(s), maxContentType)
 	}
 	for i := range len(s) {
 		if s[i] < 0x20 || s[i] >= 0x7f {
-			return "", fmt.Errorf("Content-Type: byte %d is not printable ASCII", i)
+			return "", wrong("Content-Type", "Content-Type: byte %d is not printable ASCII", i)
 		}
 	}
 	return s, nil
@@ -58,22 +57,22 @@ func checkContentType(s string) (string, error) {
 // with an EventSource's own events, or with Crier's, are refused.
 func checkType(s string) error {
 	if len(s) > maxType {
-		return fmt.Errorf("Crier-Type is %d bytes long, the limit is %d", len(s), maxType)
+		return wrong("Crier-Type", "Crier-Type is %d bytes long, the limit is %d", len(s), maxType)
 	}
 	if !utf8.ValidString(s) {
-		return fmt.Errorf("Crier-Type is not UTF-8")
+		return wrong("Crier-Type", "Crier-Type is not UTF-8")
 	}
 	for i, r := range s {
 		if r < 0x20 || 0x7f <= r && r < 0xa0 {
-			return fmt.Errorf("Crier-Type: byte %d is a control character", i)
+			return wrong("Crier-Type", "Crier-Type: byte %d is a control character", i)
 		}
 	}
 	switch s {
 	case "error", "open", "message":
-		return fmt.Errorf("Crier-Type %q is a name that EventSource uses itself; choose another", s)
+		return wrong("Crier-Type", "Crier-Type %q is a name that EventSource uses itself; choose another", s)
 	}
 	if strings.HasPrefix(s, "crier-") {
-		return fmt.Errorf("Crier-Type %q begins with crier-, which is reserved; choose another", s)
+		return wrong("Crier-Type", "Crier-Type %q begins with crier-, which is reserved; choose another", s)
 	}
 	return nil
 }
@@ -84,18 +83,18 @@ func parseTTL(s string) (time.Duration, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n == 0 || time.Duration(n)*time.Second > maxTTL {
-		return 0, fmt.Errorf("Crier-TTL is a number of seconds from 1 to %d, got %q", int(maxTTL/time.Second), clip(s))
+		return 0, wrong("Crier-TTL", "Crier-TTL is a number of seconds from 1 to %d, got %q", int(maxTTL/time.Second), clip(s))
 	}
 	return time.Duration(n) * time.Second, nil
 }
 
 func checkKey(s string) error {
 	if len(s) > maxKey {
-		return fmt.Errorf("Idempotency-Key is %d bytes long, the limit is %d", len(s), maxKey)
+		return wrong("Idempotency-Key", "Idempotency-Key is %d bytes long, the limit is %d", len(s), maxKey)
 	}
 	for i := range len(s) {
 		if s[i] < 0x20 || s[i] == 0x7f {
-			return fmt.Errorf("Idempotency-Key: byte %d is a control character", i)
+			return wrong("Idempotency-Key", "Idempotency-Key: byte %d is a control character", i)
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ func (a *API) listen(w http.ResponseWriter, r *http.Request, t target, who *acce
 	w.Header().Add("Vary", "Accept")
 	rep := negotiate(r.Header.Values("Accept"))
 	if rep == none {
-		a.refuse(w, r, problem.NotAcceptable("listeners are served text/event-stream, application/x-ndjson or application/json"))
+		a.refuse(w, r, problem.NotAcceptable("listeners are served text/event-stream, application/x-ndjson or application/json").On("Accept"))
 		return
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -44,7 +44,7 @@ func (a *API) listen(w http.ResponseWriter, r *http.Request, t target, who *acce
 	}
 	opts, err := pullOptions(query, rep)
 	if err != nil {
-		a.refuse(w, r, problem.BadRequest(err.Error()))
+		a.refuse(w, r, badRequest(err))
 		return
 	}
 	l, p := a.listenOn(t, query["topic"], who)
@@ -107,16 +107,20 @@ func (a *API) listenOn(t target, more []string, who *access.Identity) (transport
 	}
 	l := transport.Listen{}
 	if len(names) == 0 {
-		return l, problem.BadRequest("the path names no pattern, and there is no ?topic=")
+		return l, problem.BadRequest("the path names no pattern, and there is no ?topic=").On("topic")
 	}
 	if len(names) > a.Limits.Patterns {
-		return l, problem.BadRequest(fmt.Sprintf("%d patterns, the limit is %d", len(names), a.Limits.Patterns))
+		return l, problem.BadRequest(fmt.Sprintf("%d patterns, the limit is %d", len(names), a.Limits.Patterns)).On("topic")
 	}
 	patterns := make([]topic.Pattern, len(names))
 	for i, name := range names {
 		p, err := topic.ParsePattern(strings.Clone(name)) // which outlives its request
 		if err != nil {
-			return l, problem.BadRequest(err.Error())
+			bad := problem.BadRequest(err.Error())
+			if t.name == "" || i > 0 { // else it is the path's
+				bad.Field = "topic"
+			}
+			return l, bad
 		}
 		patterns[i] = p
 	}
@@ -149,7 +153,7 @@ func (a *API) startAt(l *transport.Listen, h http.Header, query url.Values, byDe
 	if since := query.Get("since"); since != "" {
 		start, err := message.ParseStart(since)
 		if err != nil {
-			return problem.BadRequest("since: " + err.Error())
+			return problem.BadRequest("since: " + err.Error()).On("since")
 		}
 		l.Start = start
 	}
@@ -185,7 +189,7 @@ func pullOptions(query url.Values, rep representation) (pullQuery, error) {
 	if s := query.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > most {
-			return o, fmt.Errorf("limit is a number from 1 to %d, got %q", most, clip(s))
+			return o, wrong("limit", "limit is a number from 1 to %d, got %q", most, clip(s))
 		}
 		o.limit = n
 	}
@@ -195,7 +199,7 @@ func pullOptions(query url.Values, rep representation) (pullQuery, error) {
 		case "latest":
 			o.until = true
 		default:
-			return o, fmt.Errorf("until can only be latest, got %q", clip(s))
+			return o, wrong("until", "until can only be latest, got %q", clip(s))
 		}
 		if o.until || o.limit > 0 {
 			o.byDefault = message.Earliest()
@@ -205,7 +209,7 @@ func pullOptions(query url.Values, rep representation) (pullQuery, error) {
 	if s := query.Get("wait"); s != "" {
 		n, err := strconv.ParseFloat(s, 64)
 		if err != nil || !(n >= 0 && n <= maxWait.Seconds()) {
-			return o, fmt.Errorf("wait is a number of seconds from 0 to %d, got %q", int(maxWait.Seconds()), clip(s))
+			return o, wrong("wait", "wait is a number of seconds from 0 to %d, got %q", int(maxWait.Seconds()), clip(s))
 		}
 		o.wait = time.Duration(n * float64(time.Second))
 	}

@@ -73,19 +73,19 @@ func (a *API) postBody(w http.ResponseWriter, r *http.Request, t target, who *ac
 	}
 	draft, key, err := draftOf(r.Header, t.name)
 	if err != nil {
-		return none, problem.BadRequest(err.Error())
+		return none, badRequest(err)
 	}
-	limit := a.Limits.Message
+	limit, mend := a.Limits.Message, "publish less at once, or have the operator raise --max-message"
 	if batch {
-		limit = maxBatchBytes
+		limit, mend = maxBatchBytes, "send the batch in parts"
 		if base, _, err := mime.ParseMediaType(draft.ContentType); err != nil || base != "application/x-ndjson" {
-			return none, problem.UnsupportedMedia("a batch has Content-Type application/x-ndjson: one JSON message in each line")
+			return none, problem.UnsupportedMedia("a batch has Content-Type application/x-ndjson: one JSON message in each line").On("Content-Type")
 		}
 	}
 	body, err := a.readBody(w, r, limit)
 	switch {
 	case errors.Is(err, errTooBig):
-		return none, problem.TooLarge(fmt.Sprintf("the body is over the limit of %d bytes", limit))
+		return none, problem.TooLarge(fmt.Sprintf("the body is over the limit of %d bytes; %s", limit, mend))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return none, problem.Timeout(fmt.Sprintf("the body did not come within %v and a second for each %d KiB of it; nothing was published", a.Limits.BodyTime, bodyPace>>10))
 	case err != nil:
@@ -185,7 +185,7 @@ func splitBatch(like message.Draft, body []byte, limit int64) ([]message.Draft, 
 		case len(drafts) == maxBatchLines:
 			return nil, problem.TooLarge(fmt.Sprintf("the batch has more than %d messages; send it in parts", maxBatchLines))
 		case int64(len(line)) > limit:
-			return nil, problem.TooLarge(fmt.Sprintf("line %d is over the limit of %d bytes", n, limit))
+			return nil, problem.TooLarge(fmt.Sprintf("line %d is over the limit of %d bytes (--max-message); nothing of the batch was published", n, limit))
 		case !utf8.Valid(line) || !json.Valid(line): // JSON, of which the latter wants only the form, is UTF-8
 			return nil, problem.BadRequest(fmt.Sprintf("line %d is not JSON; nothing of the batch was published", n))
 		}

@@ -61,12 +61,13 @@ func TestPublishRefusals(t *testing.T) {
 		{"type crier-", "/t/main/a", "x", []string{"Crier-Type: crier-gap"}, 400, "reserved"},
 		{"ttl zero", "/t/main/a", "x", []string{"Crier-TTL: 0"}, 400, "Crier-TTL"},
 		{"ttl words", "/t/main/a", "x", []string{"Crier-TTL: soon"}, 400, "Crier-TTL"},
-		{"too big", "/t/main/a", strings.Repeat("x", 1<<20+1), nil, 413, "1048576"},
+		{"too big", "/t/main/a", strings.Repeat("x", 1<<20+1), nil, 413, "--max-message"},
 		{"key too long", "/t/main/a", "x", []string{"Idempotency-Key: " + strings.Repeat("k", 256)}, 400, "255"},
 		{"batch of another type", "/t/main/a?batch", "1\n2", nil, 415, "x-ndjson"},
 		{"batch not JSON", "/t/main/a?batch", "1\nnot\n", []string{"Content-Type: application/x-ndjson"}, 400, "line 2"},
 		{"batch empty", "/t/main/a?batch", "\n\n", []string{"Content-Type: application/x-ndjson"}, 400, "no message"},
 		{"batch too long", "/t/main/a?batch", strings.Repeat("1\n", 1001), []string{"Content-Type: application/x-ndjson"}, 413, "1000"},
+		{"batch too big", "/t/main/a?batch", strings.Repeat(" ", 8<<20+1), []string{"Content-Type: application/x-ndjson"}, 413, "8388608 bytes; send the batch in parts"},
 		{"bad query", "/t/main/a?%zz", "x", nil, 400, "query"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -64,6 +65,24 @@ func (a *API) denied(err error) *problem.Problem {
 	}
 	p := problem.Forbidden(refusal.Detail)
 	p.Challenge = refusal.Challenge()
+	return p
+}
+
+// wrongField is an error of one header or parameter.
+type wrongField struct{ name, detail string }
+
+func (w *wrongField) Error() string { return w.detail }
+
+func wrong(name, format string, args ...any) error {
+	return &wrongField{name, fmt.Sprintf(format, args...)}
+}
+
+// badRequest refuses what cannot be read, and names the field if it is one.
+func badRequest(err error) *problem.Problem {
+	p := problem.BadRequest(err.Error())
+	if w, ok := errors.AsType[*wrongField](err); ok {
+		p.Field = w.name
+	}
 	return p
 }
 

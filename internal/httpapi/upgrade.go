@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"crier/internal/access"
@@ -122,17 +123,17 @@ type socket struct {
 func (s *socket) Publish(ctx context.Context, p websocket.Publication) (engine.Receipt, error) {
 	d, prob := s.api.publishable(target{domain: s.domain, name: p.Topic}, s.who)
 	if prob != nil {
+		if prob.Status == http.StatusBadRequest {
+			prob.Field = "topic"
+		}
 		return engine.Receipt{}, prob
 	}
-	drafts, body, err := s.drafts(p)
-	if err == nil {
-		err = checkKey(p.IdempotencyKey)
+	drafts, body, prob := s.drafts(p)
+	if prob != nil {
+		return engine.Receipt{}, prob
 	}
-	if err != nil {
-		if prob, ok := errors.AsType[*problem.Problem](err); ok {
-			return engine.Receipt{}, prob
-		}
-		return engine.Receipt{}, problem.BadRequest(err.Error())
+	if err := checkKey(p.IdempotencyKey); err != nil {
+		return engine.Receipt{}, inMember("", err)
 	}
 	receipt, prob := s.api.publish(ctx, d, s.who, drafts, p.IdempotencyKey, body)
 	if prob != nil {
@@ -141,11 +142,33 @@ func (s *socket) Publish(ctx context.Context, p websocket.Publication) (engine.R
 	return receipt, nil
 }
 
+// members are the names that frames have for what a publish by HTTP says in
+// headers.
+var members = map[string]string{"Content-Type": "contentType", "Crier-Type": "type", "Idempotency-Key": "idempotencyKey"}
+
+// inMember is a refusal of a header as one of a frame's member, below where.
+func inMember(where string, err error) *problem.Problem {
+	p := badRequest(err)
+	if name, ok := members[p.Field]; ok {
+		p.Detail = strings.Replace(p.Detail, p.Field, name, 1)
+		p.Field = name
+	}
+	if where != "" {
+		p.Detail = where + ": " + p.Detail
+		p.Field = where + "." + p.Field
+	}
+	return p
+}
+
 // drafts checks what a client wrote, and gives all bytes for the fingerprint
 // of an idempotency key.
-func (s *socket) drafts(p websocket.Publication) (drafts []message.Draft, body []byte, err error) {
+func (s *socket) drafts(p websocket.Publication) (drafts []message.Draft, body []byte, refused *problem.Problem) {
 	drafts = make([]message.Draft, len(p.Messages))
 	for i, m := range p.Messages {
+		where := "message"
+		if p.Batch {
+			where = fmt.Sprintf("messages[%d]", i)
+		}
 		if int64(len(m.Data)) > s.api.Limits.Message {
 			return nil, nil, problem.TooLarge(fmt.Sprintf("message %d has %d bytes of data, the limit is %d", i+1, len(m.Data), s.api.Limits.Message))
 		}
@@ -153,14 +176,15 @@ func (s *socket) drafts(p websocket.Publication) (drafts []message.Draft, body [
 		if d.ContentType = m.ContentType; d.ContentType == "" && m.Kind == websocket.Binary {
 			d.ContentType = "application/octet-stream"
 		}
+		var err error
 		if d.ContentType, err = checkContentType(d.ContentType); err != nil {
-			return nil, nil, err
+			return nil, nil, inMember(where, err)
 		}
 		if err := checkType(d.Type); err != nil {
-			return nil, nil, err
+			return nil, nil, inMember(where, err)
 		}
 		if m.TTL < 0 || time.Duration(m.TTL) > maxTTL/time.Second {
-			return nil, nil, fmt.Errorf("ttl is a number of seconds from 1 to %d, got %d", int(maxTTL/time.Second), m.TTL)
+			return nil, nil, inMember(where, wrong("ttl", "ttl is a number of seconds from 1 to %d, got %d", int(maxTTL/time.Second), m.TTL))
 		}
 		d.TTL = time.Duration(m.TTL) * time.Second
 		switch m.Kind {
@@ -183,13 +207,16 @@ func (s *socket) drafts(p websocket.Publication) (drafts []message.Draft, body [
 func (s *socket) Listen(_ context.Context, patterns []string, since string) (transport.Listen, error) {
 	l, p := s.api.listenOn(target{domain: s.domain}, patterns, s.who)
 	if p != nil {
+		if p.Field == "topic" {
+			p.Field = "topics" // there is no path here
+		}
 		return l, p
 	}
 	l.Start = message.Latest()
 	if since != "" {
 		start, err := message.ParseStart(since)
 		if err != nil {
-			return l, problem.BadRequest("since: " + err.Error())
+			return l, problem.BadRequest("since: " + err.Error()).On("since")
 		}
 		l.Start = start
 	}

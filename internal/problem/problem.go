@@ -6,6 +6,7 @@
 package problem
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -56,16 +57,19 @@ const defaultChallenge = `Bearer realm="crier"`
 // Write answers a request with the problem: the last thing that is done with
 // w. Headers that were set stay, but for those that describe another body.
 func Write(w http.ResponseWriter, r *http.Request, p *Problem) {
-	body, err := json.Marshal(p)
-	if err != nil { // strings and an int: cannot be
-		body = []byte(`{"type":"` + TypeInternal + `","title":"Internal error","status":500}`)
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)         // it ends the line as well
+	e.SetEscapeHTML(false)              // it is no HTML, and people read it
+	if err := e.Encode(p); err != nil { // strings and an int: cannot be
+		body.Reset()
+		body.WriteString(`{"type":"` + TypeInternal + `","title":"Internal error","status":500}` + "\n")
 	}
 	h := w.Header()
 	for _, name := range []string{"Content-Encoding", "ETag", "Last-Modified"} {
 		h.Del(name)
 	}
 	h.Set("Content-Type", ContentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if p.RetryAfter > 0 {
@@ -79,6 +83,6 @@ func Write(w http.ResponseWriter, r *http.Request, p *Problem) {
 	}
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(body, '\n'))
+		_, _ = w.Write(body.Bytes())
 	}
 }

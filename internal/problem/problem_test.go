@@ -56,6 +56,8 @@ func TestWrite(t *testing.T) {
 		{"plain", problem.BadRequest("limit is x; write a number").On("limit"), "GET",
 			map[string]string{"Content-Type": problem.ContentType, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Retry-After": "", "WWW-Authenticate": "", "Etag": ""},
 			`{"type":"urn:crier:problem:bad-request","title":"Bad request","status":400,"detail":"limit is x; write a number","field":"limit"}`},
+		{"for people, not for HTML", problem.BadRequest("send <key> & more"), "GET", nil,
+			`{"type":"urn:crier:problem:bad-request","title":"Bad request","status":400,"detail":"send <key> & more"}`},
 		{"unauthenticated without a challenge", problem.Unauthenticated("no", ""), "GET",
 			map[string]string{"WWW-Authenticate": `Bearer realm="crier"`},
 			`{"type":"urn:crier:problem:unauthenticated","title":"Not authenticated","status":401,"detail":"no"}`},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -40,8 +41,11 @@ func (s *Server) openEngine(ctx context.Context) (access.OperatorToken, error) {
 		return token, nil
 	}
 	e, err := embedded.Open(ctx, embedded.Config{Dir: s.cfg.DataDir, Logger: s.log})
-	if err != nil {
-		return token, fmt.Errorf("open data directory %s: %w", s.cfg.DataDir, err)
+	switch {
+	case errors.Is(err, engine.ErrCorrupt):
+		return token, fmt.Errorf("%w; restore a backup, or choose another data directory (--data-dir)", err)
+	case err != nil:
+		return token, err // it names the directory
 	}
 	s.engine = e
 	return s.operatorToken(token)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -246,6 +247,11 @@ func jsonFault(err error) *problem.Problem {
 	}
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return problem.BadRequest(fmt.Sprintf("%v, at byte %d", syntax, syntax.Offset))
+	}
+	if _, quoted, ok := strings.Cut(err.Error(), "unknown field "); ok { // its error has no type
+		if name, err := strconv.Unquote(quoted); err == nil && len(name) <= 64 {
+			return wrong(name, "unknown field %q: check its spelling, and that it belongs to this type of request", name)
+		}
 	}
 	return problem.BadRequest(strings.TrimPrefix(err.Error(), "json: "))
 }
