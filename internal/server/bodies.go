@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"crier/internal/access"
 	"crier/internal/httpapi"
 	"crier/internal/problem"
 )
@@ -30,7 +31,7 @@ const (
 // body of one that may be, which means nothing as a rule, is read before.
 func inTime(next http.Handler, d time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength == 0 || r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, httpapi.Prefix) {
+		if r.ContentLength == 0 || r.Method == http.MethodPost && strings.HasPrefix(access.PathOf(r), httpapi.Prefix) {
 			next.ServeHTTP(w, r)
 			return
 		}

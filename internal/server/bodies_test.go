@@ -15,6 +15,7 @@ import (
 // its connection for a while and not for ever, whatever the handler does.
 func TestBodiesThatDoNotCome(t *testing.T) {
 	handlers := map[string]http.HandlerFunc{
+		"/t/no":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
 		"/refuses": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
 		"/reads": func(w http.ResponseWriter, r *http.Request) {
 			if _, err := io.ReadAll(r.Body); err == nil {
@@ -34,6 +35,7 @@ func TestBodiesThatDoNotCome(t *testing.T) {
 	for _, tt := range []struct{ request, header string }{
 		{"POST /refuses", "Content-Length: 10"},
 		{"POST /refuses", "Transfer-Encoding: chunked"},
+		{"POST /%74/no", "Content-Length: 10"}, // is not of /t/
 		{"PUT /reads", "Content-Length: 10"},
 		{"GET /refuses", "Content-Length: 10"},
 		{"GET /streams", "Content-Length: 10"},
